@@ -1,0 +1,1 @@
+//! Runs Python scripts in an embedded interpreter, under limits.

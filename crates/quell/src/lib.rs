@@ -1,0 +1,1 @@
+//! Threads that can be stopped: the core of quell. It knows nothing of Python.

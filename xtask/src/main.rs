@@ -1,0 +1,2 @@
+//! The project's own chores: test, ci.
+fn main() {}
