@@ -1,0 +1,174 @@
+//! What may be typed after `cargo xtask`.
+
+/// Printed by `cargo xtask help` and after a mistake.
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask CHORE [OPTIONS]
+
+  test      build and test everything, on every CPython 3.11 or later of this machine
+  lint      formatting, clippy, ruff, documentation, links, licences and sources of dependencies
+  ci        lint, then test
+  wheel     build a wheel for each interpreter into dist/
+  pythons   list the interpreters that were found, and what is missing to use each
+  tools     install cargo-nextest and cargo-deny into target/tools
+
+options of test, ci and wheel
+  --rust            only the Rust tests and the models
+  --python          only the tests that run Python
+  --only VERSION    only interpreters of this version: 3.12 or 3.12.1; may be given again
+  --filter TEXT     only tests whose name contains TEXT
+  --stress N        multiply the stress tests' counts by N (sets QUELL_STRESS)
+
+environment
+  QUELL_PYTHONS     the interpreters to use instead of all that are found: paths or names, separated by ':'
+  QUELL_TEST_LIMIT  seconds after which a Rust test that hangs is ended, its threads shown (120)";
+
+/// One chore with its options.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Chore {
+    Help,
+    Pythons,
+    Tools,
+    Lint,
+    Test(Options),
+    Ci(Options),
+    Wheel(Options),
+}
+
+/// Which tests, on which interpreters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    rust: bool,
+    python: bool,
+    only: Vec<String>,
+    /// Only tests whose name contains this.
+    pub(crate) filter: Option<String>,
+    /// Factor for the stress tests' counts.
+    pub(crate) stress: Option<u32>,
+}
+
+impl Options {
+    /// Rust tests are wanted: `--rust` was given, or neither `--rust` nor `--python`.
+    pub(crate) fn rust(&self) -> bool {
+        self.rust || !self.python
+    }
+
+    /// Python tests are wanted: `--python` was given, or neither `--rust` nor `--python`.
+    pub(crate) fn python(&self) -> bool {
+        self.python || !self.rust
+    }
+
+    /// Whether `--only` lets an interpreter of this version (`3.12.1`) through.
+    pub(crate) fn admits(&self, version: &str) -> bool {
+        self.only.is_empty()
+            || self.only.iter().any(|wanted| {
+                version == wanted
+                    || version.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('.'))
+            })
+    }
+
+    /// Whether only a part of the suites was asked for.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.filter.is_some()
+    }
+}
+
+/// Reads the command line; the error is one sentence.
+pub(crate) fn parse(arguments: &[String]) -> Result<Chore, String> {
+    let Some((chore, rest)) = arguments.split_first() else {
+        return Err("name a chore".into());
+    };
+    let mut options = Options::default();
+    let mut rest = rest.iter();
+    while let Some(argument) = rest.next() {
+        let (flag, mut inline) = match argument.split_once('=') {
+            Some((flag, value)) => (flag, Some(value.to_owned())),
+            None => (argument.as_str(), None),
+        };
+        let mut value = || {
+            inline.take().or_else(|| rest.next().cloned()).ok_or(format!("{flag} needs a value"))
+        };
+        match flag {
+            "--rust" => options.rust = true,
+            "--python" => options.python = true,
+            "--only" => options.only.push(value()?),
+            "--filter" => options.filter = Some(value()?),
+            "--stress" => {
+                let text = value()?;
+                let factor = text.parse().ok().filter(|&factor| factor > 0);
+                options.stress =
+                    Some(factor.ok_or(format!("--stress {text}: a whole number from 1 up"))?);
+            }
+            _ => return Err(format!("unknown option {argument}")),
+        }
+        if let Some(extra) = inline {
+            return Err(format!("{flag} takes no value, but {extra:?} was given"));
+        }
+    }
+    let plain = |chore: Chore| match options == Options::default() {
+        true => Ok(chore),
+        false => Err("this chore takes no options".into()),
+    };
+    match chore.as_str() {
+        "help" | "--help" | "-h" => plain(Chore::Help),
+        "pythons" => plain(Chore::Pythons),
+        "tools" => plain(Chore::Tools),
+        "lint" => plain(Chore::Lint),
+        "test" => Ok(Chore::Test(options)),
+        "ci" => Ok(Chore::Ci(options)),
+        "wheel" => Ok(Chore::Wheel(options)),
+        other => Err(format!("there is no chore named {other:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Chore, Options, parse};
+
+    fn words(line: &str) -> Result<Chore, String> {
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    fn options(line: &str) -> Options {
+        match words(line) {
+            Ok(Chore::Test(options)) => options,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_rust_or_python_both_run() {
+        let both = options("test");
+        assert!(both.rust() && both.python());
+        let rust = options("test --rust");
+        assert!(rust.rust() && !rust.python());
+        let python = options("test --python");
+        assert!(!python.rust() && python.python());
+        let asked_for_both = options("test --rust --python");
+        assert!(asked_for_both.rust() && asked_for_both.python());
+    }
+
+    #[test]
+    fn only_compares_whole_components() {
+        let one = options("test --only 3.1 --only 3.12");
+        assert!(one.admits("3.12") && one.admits("3.12.1"));
+        assert!(!one.admits("3.13.0") && !one.admits("3.11.7"));
+        assert!(options("test").admits("3.14.2"));
+    }
+
+    #[test]
+    fn values_may_follow_an_equals_sign() {
+        assert_eq!(options("test --stress=20").stress, Some(20));
+        assert_eq!(options("test --filter lock").filter.as_deref(), Some("lock"));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert_eq!(words("test --only").unwrap_err(), "--only needs a value");
+        assert_eq!(words("test --loud").unwrap_err(), "unknown option --loud");
+        assert!(words("test --stress 0").unwrap_err().starts_with("--stress 0"));
+        assert!(words("test --rust=yes").unwrap_err().contains("takes no value"));
+        assert!(words("lint --rust").unwrap_err().contains("no options"));
+        assert!(words("tset").unwrap_err().contains("tset"));
+        assert!(words("").is_err());
+    }
+}

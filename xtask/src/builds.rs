@@ -1,0 +1,120 @@
+//! Builds what Python loads: the extension as a wheel, and the command `quell` linked to an interpreter's library.
+//!
+//! Each interpreter has a target folder of its own. PyO3's build depends on the interpreter, so two of them in one
+//! folder would rebuild PyO3 and all above it in turn; and a maturin build uses the profile `ext`, because an extension
+//! that does not link libpython needs another PyO3 than a program that does.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::pythons::Interpreter;
+use crate::session::{Kind, Session};
+use crate::venv::{self, Environment};
+use crate::workspace;
+
+/// The longest that a build from nothing may take.
+pub(crate) const LIMIT: Duration = Duration::from_secs(1200);
+
+/// A cargo command.
+pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(arguments);
+    // Set by `cargo xtask` for xtask itself; a build script that reads them would take them for its own.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+/// What follows the subcommand in CI, where `Cargo.lock` must not change.
+pub(crate) fn locked() -> Option<&'static str> {
+    in_ci().then_some("--locked")
+}
+
+fn in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
+}
+
+/// Makes a cargo command build for one interpreter, in that interpreter's folder.
+pub(crate) fn against(command: &mut Command, interpreter: &Interpreter) {
+    venv::isolate(command);
+    command.env("PYO3_PYTHON", &interpreter.executable);
+    command.env("CARGO_TARGET_DIR", workspace::target_of(&interpreter.tag));
+}
+
+/// Builds the wheel for an interpreter into `folder`; its path, or `None` and a failed step.
+pub(crate) fn wheel(
+    session: &mut Session,
+    tools: &Environment,
+    interpreter: &Interpreter,
+    folder: &Path,
+) -> Option<PathBuf> {
+    let before = wheels(folder);
+    let mut command = tools.command("maturin");
+    against(&mut command, interpreter);
+    command.arg("build").arg("--interpreter").arg(&interpreter.executable);
+    command.arg("--manifest-path").arg(workspace::python_project().join("Cargo.toml"));
+    command.arg("--out").arg(folder).args(locked());
+    if !session.step(format!("{}: wheel", interpreter.tag), Kind::Chore, LIMIT, command) {
+        return None;
+    }
+    let newest = wheels(folder).into_iter().max_by_key(|(_, written)| *written);
+    match newest {
+        Some(newest) if !before.contains(&newest) => Some(newest.0),
+        _ => {
+            session.fail(
+                format!("{}: wheel", interpreter.tag),
+                format!("maturin wrote no wheel into {}", workspace::shown(folder)),
+            );
+            None
+        }
+    }
+}
+
+fn wheels(folder: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "whl"))
+        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.modified().ok()?)))
+        .collect()
+}
+
+/// Builds the extension and installs it into the interpreter's environment; `true` if the tests can use it.
+///
+/// An installed wheel, not `maturin develop`: the tests see what a user gets, nothing of the source tree, and two
+/// interpreters of one minor version do not overwrite each other's extension in it.
+pub(crate) fn extension(
+    session: &mut Session,
+    tools: &Environment,
+    interpreter: &Interpreter,
+    environment: &Environment,
+) -> bool {
+    let folder = workspace::target_of(&interpreter.tag).join("wheels");
+    let Some(wheel) = wheel(session, tools, interpreter, &folder) else { return false };
+    let mut pip = environment.command("python");
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    pip.args(["--force-reinstall", "--no-deps", "--no-index"]).arg(wheel);
+    session.step(format!("{}: install", interpreter.tag), Kind::Chore, LIMIT, pip)
+}
+
+/// Builds the command for an interpreter; `None`, said in a note or a failed step, if that is not possible.
+pub(crate) fn command(session: &mut Session, interpreter: &Interpreter) -> Option<PathBuf> {
+    if interpreter.library.is_none() {
+        session.note(format!(
+            "{interpreter} has no shared library, so the command `quell` was not built for it (Debian: \
+             libpython3-dev)"
+        ));
+        return None;
+    }
+    let mut build = cargo(["build", "--release", "--package", "quell-cli"]);
+    build.args(locked());
+    against(&mut build, interpreter);
+    session
+        .step(format!("{}: command", interpreter.tag), Kind::Chore, LIMIT, build)
+        .then(|| workspace::target_of(&interpreter.tag).join("release/quell"))
+}

@@ -1,0 +1,76 @@
+//! `cargo xtask lint`: the checks that run no test.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::builds::{self, LIMIT};
+use crate::links;
+use crate::pythons;
+use crate::session::{Kind, Session};
+use crate::tools;
+use crate::venv;
+
+/// How long fetching the database of advisories may take before it counts as out of reach.
+const FETCH_LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs every check.
+///
+/// # Errors
+/// When the tools cannot be installed; what the checks find is recorded in the session.
+pub(crate) fn run(session: &mut Session) -> anyhow::Result<()> {
+    let found = pythons::find()?;
+    let cargo = |arguments: &[&str]| {
+        let mut command = builds::cargo(arguments);
+        // As in the tests: the interpreter that cargo finds by itself, or else one that can be linked.
+        if pythons::default_of_cargo().is_none()
+            && let Some(python) = found.iter().rev().find(|python| python.library.is_some())
+        {
+            command.env("PYO3_PYTHON", &python.executable);
+        }
+        command
+    };
+    session.step("rustfmt", Kind::Check, LIMIT, cargo(&["fmt", "--all", "--check"]));
+    let mut clippy = cargo(&["clippy", "--workspace", "--all-targets"]);
+    clippy.args(builds::locked()).args(["--", "--deny", "warnings"]);
+    session.step("clippy", Kind::Check, LIMIT, clippy);
+    // Private items too: the protocols between threads are written down there.
+    let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
+    doc.args(builds::locked()).env("RUSTDOCFLAGS", "--deny warnings");
+    session.step("rustdoc", Kind::Check, LIMIT, doc);
+    session.check("links in documents", links::check);
+    let environment = venv::tools(session, &found)?;
+    let ruff = |arguments: &[&str]| {
+        let mut command = environment.command("ruff");
+        command.args(arguments);
+        command
+    };
+    session.step("ruff check", Kind::Check, LIMIT, ruff(&["check"]));
+    session.step("ruff format", Kind::Check, LIMIT, ruff(&["format", "--check", "--diff"]));
+    dependencies(session);
+    Ok(())
+}
+
+/// Licences, sources and versions of dependencies; known vulnerabilities where their database can be fetched.
+fn dependencies(session: &mut Session) {
+    if !tools::DENY.install(session) {
+        return;
+    }
+    let deny = |arguments: &[&str]| -> Option<Command> {
+        let mut command = tools::DENY.command()?;
+        command.args(["--workspace", "--all-features"]).args(arguments);
+        Some(command)
+    };
+    if let Some(command) = deny(&["check", "bans", "licenses", "sources"]) {
+        session.step("cargo deny: bans, licences, sources", Kind::Check, LIMIT, command);
+    }
+    let reached =
+        deny(&["fetch", "db"]).and_then(|fetch| crate::process::capture(fetch, FETCH_LIMIT));
+    match (reached, deny(&["check", "--disable-fetch", "advisories"])) {
+        (Some(_), Some(command)) => {
+            session.step("cargo deny: advisories", Kind::Check, LIMIT, command);
+        }
+        _ => session.note(
+            "known vulnerabilities were not checked: the database of advisories cannot be fetched from here",
+        ),
+    }
+}

@@ -1,0 +1,231 @@
+//! One run of a chore: its steps one after another, their times, their tests, and the closing summary.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::counts::{Counts, Reader};
+use crate::process::{self, Ending, Finished};
+
+/// What a step is to the count of tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Prepares something; counted only when it fails.
+    Chore,
+    /// One check, counted as one test: a type checker, a lint.
+    Check,
+    /// A test runner, whose closing line is read. That it ran no test is a failure.
+    Tests,
+    /// A test runner that may find nothing to run.
+    PerhapsTests,
+}
+
+/// A step that has ended.
+struct Done {
+    name: String,
+    elapsed: Duration,
+    counts: Counts,
+    /// Why it failed, or empty.
+    problem: String,
+    failures: Vec<String>,
+}
+
+/// The steps of a run so far.
+pub(crate) struct Session {
+    begun: Instant,
+    done: Vec<Done>,
+    notes: Vec<String>,
+}
+
+impl Session {
+    pub(crate) fn new() -> Self {
+        Self { begun: Instant::now(), done: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Runs a command as a step; `true` if it succeeded. Its output is passed on as it comes.
+    pub(crate) fn step(
+        &mut self,
+        name: impl Into<String>,
+        kind: Kind,
+        limit: Duration,
+        command: Command,
+    ) -> bool {
+        let name = name.into();
+        println!("\n== {name}\n   {}", shown(&command));
+        let begun = Instant::now();
+        let mut reader = Reader::default();
+        let finished = process::run(command, limit, |line| {
+            if matches!(kind, Kind::Tests | Kind::PerhapsTests) {
+                reader.line(line);
+            }
+        });
+        let problem = match finished {
+            Ok(finished) => judge(kind, &finished, &reader.counts),
+            Err(error) => format!("could not be started: {error}"),
+        };
+        self.enter(name, kind, begun.elapsed(), reader, problem)
+    }
+
+    /// Records a check that ran inside xtask; `problem` is empty when all is well.
+    pub(crate) fn check(
+        &mut self,
+        name: impl Into<String>,
+        check: impl FnOnce() -> String,
+    ) -> bool {
+        let name = name.into();
+        println!("\n== {name}");
+        let begun = Instant::now();
+        let problem = check();
+        if !problem.is_empty() {
+            println!("{problem}");
+        }
+        let short = problem.lines().next().unwrap_or_default().to_owned();
+        self.enter(name, Kind::Check, begun.elapsed(), Reader::default(), short)
+    }
+
+    /// Records that something could not be done at all: counted as a failure.
+    pub(crate) fn fail(&mut self, name: impl Into<String>, problem: impl Into<String>) {
+        let name = name.into();
+        println!("\n== {name}");
+        self.enter(name, Kind::Chore, Duration::ZERO, Reader::default(), problem.into());
+    }
+
+    /// Something the reader of the summary should know, such as what was left out and why.
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
+        let note = note.into();
+        println!("\n-- {note}");
+        self.notes.push(note);
+    }
+
+    fn enter(
+        &mut self,
+        name: String,
+        kind: Kind,
+        elapsed: Duration,
+        reader: Reader,
+        problem: String,
+    ) -> bool {
+        let Reader { mut counts, failures } = reader;
+        let good = problem.is_empty();
+        match kind {
+            Kind::Check if good => counts.passed += 1,
+            // A step that failed for another reason than a failed test is itself the failure.
+            _ if !good && counts.failed == 0 => counts.failed += 1,
+            _ => {}
+        }
+        match good {
+            true => println!("   ok, {:.1} s", elapsed.as_secs_f64()),
+            false => println!("   FAILED, {:.1} s: {problem}", elapsed.as_secs_f64()),
+        }
+        self.done.push(Done { name, elapsed, counts, problem, failures });
+        good
+    }
+
+    /// Prints the summary; `true` if every step succeeded.
+    pub(crate) fn close(self) -> bool {
+        let width = self.done.iter().map(|step| step.name.chars().count()).max().unwrap_or(0);
+        println!("\n== summary, {:.0} s in all", self.begun.elapsed().as_secs_f64());
+        for Done { name, elapsed, counts, problem, .. } in &self.done {
+            let word = if problem.is_empty() { "ok    " } else { "FAILED" };
+            let tests = if counts.ran() > 1 { counts.to_string() } else { String::new() };
+            let line =
+                format!("   {word} {name:<width$} {:>7.1} s  {tests}", elapsed.as_secs_f64());
+            println!("{}", line.trim_end());
+        }
+        for note in &self.notes {
+            println!("   note   {note}");
+        }
+        for step in self.done.iter().filter(|step| !step.problem.is_empty()) {
+            println!("   {}: {}", step.name, step.problem);
+            step.failures.iter().for_each(|failure| println!("      {failure}"));
+        }
+        self.done.iter().all(|step| step.problem.is_empty())
+    }
+
+    /// [`close`](Self::close), and below it the line `N passed, N failed` over all steps.
+    pub(crate) fn close_with_counts(self) -> bool {
+        let mut total = Counts::default();
+        self.done.iter().for_each(|step| total += step.counts);
+        let good = self.close();
+        println!("\n{total}");
+        good && total.ran() > 0
+    }
+}
+
+/// Why a finished step counts as failed; empty if it does not.
+fn judge(kind: Kind, finished: &Finished, counts: &Counts) -> String {
+    if finished.ending != Ending::Code(0) {
+        return finished.ending.to_string();
+    }
+    if counts.failed > 0 {
+        return format!("{} failed", counts.failed);
+    }
+    if kind == Kind::Tests && counts.ran() == 0 {
+        return "no test ran".into();
+    }
+    if matches!(kind, Kind::Tests | Kind::PerhapsTests) && !finished.leftovers.is_empty() {
+        return format!("left processes behind: {}", finished.leftovers.join("; "));
+    }
+    String::new()
+}
+
+/// A command as one could type it, with what is set in its environment.
+fn shown(command: &Command) -> String {
+    let set = command.get_envs().filter_map(|(name, value)| {
+        let value = value?.display().to_string();
+        // The runner is xtask itself: of no interest to who repeats the command by hand.
+        let name = name.display().to_string();
+        (!name.ends_with("_RUNNER")).then(|| format!("{name}={}", quoted(&value)))
+    });
+    let words = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| quoted(&word.display().to_string()));
+    let root = format!("{}/", crate::workspace::root().display());
+    set.chain(words).collect::<Vec<_>>().join(" ").replace(&root, "")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.into(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(ending: Ending) -> Finished {
+        Finished { ending, leftovers: Vec::new() }
+    }
+
+    #[test]
+    fn a_suite_that_ran_nothing_has_failed() {
+        let none = Counts::default();
+        assert_eq!(judge(Kind::Tests, &finished(Ending::Code(0)), &none), "no test ran");
+        assert_eq!(judge(Kind::PerhapsTests, &finished(Ending::Code(0)), &none), "");
+        assert_eq!(judge(Kind::Check, &finished(Ending::Code(0)), &none), "");
+    }
+
+    #[test]
+    fn a_step_that_leaves_a_process_has_failed() {
+        let one = Counts { passed: 1, ..Counts::default() };
+        let left = Finished { ending: Ending::Code(0), leftovers: vec!["12 sleep 100".to_owned()] };
+        assert!(judge(Kind::Tests, &left, &one).contains("12 sleep 100"));
+    }
+
+    #[test]
+    fn how_a_step_ended_is_said() {
+        let none = Counts::default();
+        let limit = Duration::from_secs(5);
+        assert_eq!(judge(Kind::Check, &finished(Ending::Code(3)), &none), "exit code 3");
+        assert!(judge(Kind::Tests, &finished(Ending::TimeLimit(limit)), &none).contains("5s"));
+    }
+
+    #[test]
+    fn commands_are_shown_as_typed() {
+        let mut command = Command::new("cargo");
+        command.args(["run", "a b", "it's"]).env("X", "1");
+        assert_eq!(shown(&command), r"X=1 cargo run 'a b' 'it'\''s'");
+    }
+}

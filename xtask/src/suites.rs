@@ -1,0 +1,286 @@
+//! `cargo xtask test`: every suite, in the order in which a mistake is cheapest to see.
+//!
+//! 1. The Rust tests of the whole workspace, linked to the interpreter that a plain `cargo build` would use; then the
+//!    documentation's examples.
+//! 2. The core again: under loom (every interleaving of small models), under shuttle (large random schedules), and with
+//!    the portable parker in place of the futex.
+//! 3. For each interpreter: the Rust tests of the crates that link Python, the extension's tests, the command's, the
+//!    type checkers.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::args::Options;
+use crate::builds;
+use crate::pythons::{self, Interpreter};
+use crate::session::{Kind, Session};
+use crate::tools;
+use crate::venv::{self, Environment};
+use crate::workspace;
+
+/// Building and running one suite.
+const LIMIT: Duration = Duration::from_secs(1800);
+/// Seconds that one model, which explores many schedules, may take.
+const MODEL_LIMIT: &str = "600";
+/// The crates whose Rust tests link an interpreter.
+const LINKED: [&str; 3] = ["quell-python", "quell-host", "quell-cli"];
+
+/// Runs what the options ask for.
+///
+/// # Errors
+/// When there is nothing to run on, or the tools cannot be installed; failed tests are recorded in the session.
+pub(crate) fn run(session: &mut Session, options: &Options) -> anyhow::Result<()> {
+    let found = pythons::find()?;
+    let chosen: Vec<_> =
+        found.iter().filter(|python| options.admits(&python.version)).cloned().collect();
+    if chosen.is_empty() {
+        anyhow::bail!(
+            "--only leaves none of the interpreters found: {}",
+            found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        );
+    }
+    println!("interpreters:");
+    chosen.iter().for_each(|interpreter| println!("   {interpreter}"));
+    if options.rust() {
+        let runner = Runner::new(session, options);
+        runner.workspace(session, &chosen);
+        runner.models(session);
+        runner.linked(session, &chosen);
+    }
+    if options.python() {
+        let tools = venv::tools(session, &found)?;
+        for interpreter in &chosen {
+            python(session, &tools, interpreter, options);
+        }
+        if let Some(newest) = chosen.last()
+            && !options.is_partial()
+        {
+            from_source(session, &tools, newest);
+        }
+    }
+    Ok(())
+}
+
+/// Runs Rust tests, with cargo-nextest where it is.
+struct Runner<'a> {
+    options: &'a Options,
+    nextest: bool,
+    host: String,
+}
+
+impl<'a> Runner<'a> {
+    fn new(session: &mut Session, options: &'a Options) -> Self {
+        let nextest = tools::NEXTEST.find().is_some();
+        if !nextest {
+            session.note(
+                "cargo-nextest is not installed: the tests of a crate share a process, and a hang ends all of them; \
+                 `cargo xtask tools` installs it",
+            );
+        }
+        let mut rustc = Command::new("rustc");
+        rustc.arg("-vV");
+        let told = crate::process::capture(rustc, Duration::from_secs(60)).unwrap_or_default();
+        let host = told.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
+        Self { options, nextest, host: host.to_owned() }
+    }
+
+    /// A command that runs the tests chosen by `selection`; `shape` sets its environment.
+    fn tests(&self, selection: &[&str]) -> Command {
+        let mut command = match self.nextest {
+            // Whether it may find no test is for the step to judge.
+            true => builds::cargo(["nextest", "run", "--no-fail-fast", "--no-tests=pass"]),
+            false => builds::cargo(["test", "--no-fail-fast"]),
+        };
+        command.args(builds::locked()).args(selection).args(&self.options.filter);
+        self.watch(&mut command);
+        if let Some(factor) = self.options.stress {
+            command.env("QUELL_STRESS", factor.to_string());
+        }
+        command
+    }
+
+    /// Lets xtask watch each test binary, so that a hang shows its stacks.
+    fn watch(&self, command: &mut Command) {
+        let Ok(xtask) = std::env::current_exe() else { return };
+        let host = self.host.to_uppercase().replace(['-', '.'], "_");
+        command.env(format!("CARGO_TARGET_{host}_RUNNER"), format!("{} runner", xtask.display()));
+        if !self.nextest && std::env::var_os("QUELL_TEST_LIMIT").is_none() {
+            // Without nextest one process runs all tests of a binary, and the limit is for the process.
+            command.env("QUELL_TEST_LIMIT", MODEL_LIMIT);
+        }
+    }
+
+    fn workspace(&self, session: &mut Session, chosen: &[Interpreter]) {
+        let usual = pythons::default_of_cargo();
+        let linkable = || chosen.iter().rev().find(|python| python.library.is_some());
+        let Some(interpreter) = usual.as_ref().or_else(linkable) else {
+            session.note(
+                "no interpreter has a shared library: Rust tests that link Python are left out (Debian: \
+                 libpython3-dev)",
+            );
+            let command = self.tests(&["--package", "quell", "--package", "xtask"]);
+            session.step("rust tests, without Python", Kind::Tests, LIMIT, command);
+            return;
+        };
+        // The usual one needs no setting; without it cargo finds what the developer's own builds left.
+        let set = |command: &mut Command| {
+            if usual.is_none() {
+                command.env("PYO3_PYTHON", &interpreter.executable);
+            }
+        };
+        let mut tests = self.tests(&["--workspace"]);
+        set(&mut tests);
+        let kind = if self.options.is_partial() { Kind::PerhapsTests } else { Kind::Tests };
+        session.step(format!("rust tests, CPython {}", interpreter.version), kind, LIMIT, tests);
+        let mut examples = builds::cargo(["test", "--workspace", "--doc", "--no-fail-fast"]);
+        examples.args(builds::locked()).args(&self.options.filter);
+        set(&mut examples);
+        session.step("rust documentation examples", Kind::PerhapsTests, LIMIT, examples);
+    }
+
+    /// The core built in other ways, each in its own target folder.
+    fn models(&self, session: &mut Session) {
+        for (way, name) in [("loom", "models under loom"), ("shuttle", "models under shuttle")] {
+            if !has_models(way) {
+                continue;
+            }
+            let pattern = format!("{way}_*");
+            let mut selection =
+                vec!["--package", "quell", "--profile", "models", "--test", &pattern];
+            if self.nextest {
+                // `--profile` is nextest's own there; it has one of the same name.
+                selection.extend(["--cargo-profile", "models"]);
+            }
+            let mut command = self.tests(&selection);
+            configure(&mut command, way);
+            command.env("QUELL_TEST_LIMIT", MODEL_LIMIT);
+            let kind = if self.options.is_partial() { Kind::PerhapsTests } else { Kind::Tests };
+            session.step(name, kind, LIMIT, command);
+        }
+        let mut command = self.tests(&["--package", "quell"]);
+        configure(&mut command, "portable_park");
+        session.step("rust tests, portable parker", Kind::PerhapsTests, LIMIT, command);
+    }
+
+    /// The crates that link Python, against each interpreter but the one that [`workspace`](Self::workspace) used.
+    fn linked(&self, session: &mut Session, chosen: &[Interpreter]) {
+        let usual = pythons::default_of_cargo();
+        for interpreter in chosen {
+            let same = |usual: &Interpreter| usual.executable == interpreter.executable;
+            if interpreter.library.is_none() || usual.as_ref().is_some_and(same) {
+                continue;
+            }
+            let mut selection: Vec<&str> = vec!["--release"];
+            for package in LINKED {
+                selection.extend(["--package", package]);
+            }
+            let mut command = self.tests(&selection);
+            builds::against(&mut command, interpreter);
+            let name = format!("{}: rust tests", interpreter.tag);
+            session.step(name, Kind::PerhapsTests, LIMIT, command);
+        }
+    }
+}
+
+/// Sets `--cfg quell_WAY` and a target folder of its own.
+fn configure(command: &mut Command, way: &str) {
+    let given = std::env::var("RUSTFLAGS").unwrap_or_default();
+    command.env("RUSTFLAGS", format!("{given} --cfg quell_{way}").trim());
+    command.env("CARGO_TARGET_DIR", workspace::target_of(way));
+}
+
+/// Whether `crates/quell/tests` holds models for a checker.
+fn has_models(way: &str) -> bool {
+    let files = std::fs::read_dir(workspace::root().join("crates/quell/tests"));
+    files
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|file| file.file_name().to_string_lossy().starts_with(&format!("{way}_")))
+}
+
+/// Everything that runs on one interpreter.
+fn python(
+    session: &mut Session,
+    tools: &Environment,
+    interpreter: &Interpreter,
+    options: &Options,
+) {
+    let tag = &interpreter.tag;
+    let Some(environment) = venv::of(session, tools, interpreter) else { return };
+    if !builds::extension(session, tools, interpreter, &environment) {
+        return;
+    }
+    let package_tests = workspace::python_project().join("tests");
+    if package_tests.is_dir() {
+        let command = pytest(&environment, options, package_tests);
+        session.step(format!("{tag}: package"), Kind::Tests, LIMIT, command);
+    }
+    if workspace::command_suites().is_dir()
+        && let Some(binary) = builds::command(session, interpreter)
+    {
+        let mut command = pytest(&environment, options, workspace::command_suites());
+        command.env("QUELL_BIN", binary);
+        command.env("QUELL_VENV_PYTHON", environment.program("python"));
+        session.step(format!("{tag}: command on real input"), Kind::Tests, LIMIT, command);
+    }
+    if !options.is_partial() {
+        types(session, &environment, tag);
+    }
+}
+
+/// pytest on one folder; its settings stand in `pytest.ini`.
+fn pytest(environment: &Environment, options: &Options, folder: PathBuf) -> Command {
+    let mut command = environment.command("python");
+    command.args(["-m", "pytest", "-q", "-rfE"]).arg(folder);
+    if let Some(text) = &options.filter {
+        command.args(["-k", text]);
+    }
+    if let Some(factor) = options.stress {
+        command.env("QUELL_STRESS", factor.to_string());
+    }
+    command
+}
+
+/// The package's own types, and its stubs against what the extension really exports.
+fn types(session: &mut Session, environment: &Environment, tag: &str) {
+    let cache = workspace::target().join("mypy").join(tag);
+    let mut strict = environment.command("python");
+    strict.env("MYPY_CACHE_DIR", &cache).args(["-m", "mypy", "--strict"]);
+    strict.arg(workspace::python_project().join("python/quell"));
+    session.step(format!("{tag}: mypy"), Kind::Check, LIMIT, strict);
+    let mut stubs = environment.command("python");
+    stubs.env("MYPY_CACHE_DIR", &cache).args(["-m", "mypy.stubtest", "quell"]);
+    let exceptions = workspace::python_project().join("tests/stubtest-allowlist.txt");
+    if exceptions.is_file() {
+        stubs.arg("--allowlist").arg(exceptions);
+    }
+    session.step(format!("{tag}: stubtest"), Kind::Check, LIMIT, stubs);
+}
+
+/// What a user does who has the sources: `pip install ./crates/quell-python`, into an environment with nothing in it.
+fn from_source(session: &mut Session, tools: &Environment, interpreter: &Interpreter) {
+    let folder = workspace::target_of(&interpreter.tag).join("from-source");
+    let name = format!("{}: pip install from source", interpreter.tag);
+    let mut pip = tools.command("python");
+    builds::against(&mut pip, interpreter);
+    pip.args(["-m", "pip", "--python"]).arg(&interpreter.executable);
+    pip.args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--upgrade"]);
+    pip.args(["--root-user-action", "ignore"])
+        .arg("--target")
+        .arg(&folder)
+        .arg(workspace::python_project());
+    if !session.step(name, Kind::Check, builds::LIMIT, pip) {
+        return;
+    }
+    let mut import = Command::new(&interpreter.executable);
+    venv::isolate(&mut import);
+    import.env("PYTHONPATH", &folder).args(["-c", "import quell, quell._quell"]);
+    session.step(
+        format!("{}: import what was installed", interpreter.tag),
+        Kind::Check,
+        Duration::from_secs(60),
+        import,
+    );
+}

@@ -1,0 +1,49 @@
+//! Where things stand in the tree. Every path that a chore uses is named here once.
+
+use std::path::{Path, PathBuf};
+
+/// The top of the tree. `cargo xtask` sets `CARGO_MANIFEST_DIR` of this crate, one folder below it.
+pub(crate) fn root() -> PathBuf {
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    manifest.parent().map_or_else(|| manifest.clone(), Path::to_path_buf)
+}
+
+/// What cargo builds for a developer who types `cargo build`.
+pub(crate) fn target() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => root().join(folder),
+        None => root().join("target"),
+    }
+}
+
+/// A target folder of its own for one way of building: an interpreter, a model checker, another parker. Two ways of
+/// building that share a folder rebuild the whole dependency tree for each other.
+pub(crate) fn target_of(way: &str) -> PathBuf {
+    target().join("for").join(way)
+}
+
+/// The virtual environment of an interpreter, or the one of the tools.
+pub(crate) fn venv(tag: &str) -> PathBuf {
+    target().join("venv").join(tag)
+}
+
+/// Where cargo puts tools that this project installs for itself.
+pub(crate) fn tools() -> PathBuf {
+    target().join("tools")
+}
+
+/// The Python package's project: `pyproject.toml`, `src/`, `python/`, `tests/`.
+pub(crate) fn python_project() -> PathBuf {
+    root().join("crates/quell-python")
+}
+
+/// Suites that drive the built command on real programs.
+pub(crate) fn command_suites() -> PathBuf {
+    root().join("tests/run")
+}
+
+/// Shortens a path under the top of the tree, for messages.
+pub(crate) fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
