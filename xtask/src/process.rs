@@ -48,6 +48,13 @@ pub(crate) struct Finished {
     pub(crate) leftovers: Vec<String>,
 }
 
+impl Finished {
+    /// It came to its own end, whatever its exit code.
+    pub(crate) fn exited(&self) -> bool {
+        matches!(self.ending, Ending::Code(_))
+    }
+}
+
 /// Makes orphans of whatever this process starts its own children. Call once, before the first child.
 pub(crate) fn adopt_orphans() {
     #[cfg(target_os = "linux")]

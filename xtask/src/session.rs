@@ -153,19 +153,21 @@ impl Session {
 
 /// Why a finished step counts as failed; empty if it does not.
 fn judge(kind: Kind, finished: &Finished, counts: &Counts) -> String {
-    if finished.ending != Ending::Code(0) {
-        return finished.ending.to_string();
-    }
+    let tests = matches!(kind, Kind::Tests | Kind::PerhapsTests);
+    let mut reasons = Vec::new();
     if counts.failed > 0 {
-        return format!("{} failed", counts.failed);
+        reasons.push(format!("{} failed", counts.failed));
     }
-    if kind == Kind::Tests && counts.ran() == 0 {
-        return "no test ran".into();
+    if finished.ending != Ending::Code(0) && (counts.failed == 0 || !finished.exited()) {
+        reasons.push(finished.ending.to_string());
     }
-    if matches!(kind, Kind::Tests | Kind::PerhapsTests) && !finished.leftovers.is_empty() {
-        return format!("left processes behind: {}", finished.leftovers.join("; "));
+    if reasons.is_empty() && kind == Kind::Tests && counts.ran() == 0 {
+        reasons.push("no test ran".into());
     }
-    String::new()
+    if tests && !finished.leftovers.is_empty() {
+        reasons.push(format!("left processes behind: {}", finished.leftovers.join("; ")));
+    }
+    reasons.join("; ")
 }
 
 /// A command as one could type it, with what is set in its environment.
@@ -212,6 +214,9 @@ mod tests {
         let one = Counts { passed: 1, ..Counts::default() };
         let left = Finished { ending: Ending::Code(0), leftovers: vec!["12 sleep 100".to_owned()] };
         assert!(judge(Kind::Tests, &left, &one).contains("12 sleep 100"));
+        let failed = Counts { passed: 1, failed: 2, ..Counts::default() };
+        let problem = judge(Kind::Tests, &Finished { ending: Ending::Code(1), ..left }, &failed);
+        assert_eq!(problem, "2 failed; left processes behind: 12 sleep 100");
     }
 
     #[test]
