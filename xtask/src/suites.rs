@@ -217,12 +217,15 @@ fn python(
         let command = pytest(&environment, options, package_tests);
         session.step(format!("{tag}: package"), Kind::Tests, LIMIT, command);
     }
-    if workspace::command_suites().is_dir()
-        && let Some(binary) = builds::command(session, interpreter)
-    {
+    if workspace::command_suites().is_dir() {
+        // Without the binary the suites still drive `python -m quell run`.
+        let binary = builds::command(session, interpreter);
         let mut command = pytest(&environment, options, workspace::command_suites());
-        command.env("QUELL_BIN", binary);
         command.env("QUELL_VENV_PYTHON", environment.program("python"));
+        match binary {
+            Some(binary) => command.env("QUELL_BIN", binary),
+            None => command.env_remove("QUELL_BIN"),
+        };
         session.step(format!("{tag}: command on real input"), Kind::Tests, LIMIT, command);
     }
     if !options.is_partial() {
