@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::stacks;
 
 /// How long processes that a step left behind may take to end by themselves.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 3000 });
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,7 +244,51 @@ fn parent_and_state(stat: &str) -> Option<(i32, char)> {
 
 #[cfg(test)]
 mod tests {
-    use super::parent_and_state;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::{Ending, adopt_orphans, capture, descendants, parent_and_state, run};
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    // One test, because each part reaps every child of the process.
+    #[test]
+    fn no_child_outlives_its_step() {
+        adopt_orphans();
+        let minute = Duration::from_secs(60);
+
+        let mut lines = Vec::new();
+        let finished = run(shell("echo one; echo two >&2; exit 3"), minute, |line| {
+            lines.push(line.to_owned())
+        })
+        .unwrap();
+        assert_eq!((finished.ending, finished.leftovers.len()), (Ending::Code(3), 0));
+        assert_eq!(lines, ["one\n", "two\n"]);
+
+        let finished = run(shell("kill -9 $$"), minute, |_| {}).unwrap();
+        assert_eq!(finished.ending, Ending::Signal(9));
+
+        // The shell ends at once and leaves a process in another session, holding the output's pipe.
+        let finished = run(shell("setsid sleep 1000 & exit 0"), minute, |_| {}).unwrap();
+        assert_eq!(finished.ending, Ending::Code(0));
+        assert_eq!(finished.leftovers.len(), 1, "{:?}", finished.leftovers);
+        assert!(finished.leftovers[0].contains("sleep 1000"), "{:?}", finished.leftovers);
+        assert!(descendants().is_empty());
+
+        let limit = Duration::from_millis(300);
+        let finished = run(shell("trap '' ABRT; sleep 1000 & wait"), limit, |_| {}).unwrap();
+        assert_eq!(finished.ending, Ending::TimeLimit(limit));
+        assert!(descendants().is_empty());
+
+        assert_eq!(capture(shell("echo out; echo err >&2"), minute).as_deref(), Some("out\n"));
+        assert_eq!(capture(shell("echo out; exit 1"), minute), None);
+        assert_eq!(capture(shell("sleep 1000"), limit), None);
+        assert!(descendants().is_empty());
+    }
 
     #[test]
     fn a_command_name_may_hold_parentheses_and_spaces() {

@@ -93,6 +93,10 @@ impl<'a> Runner<'a> {
             false => builds::cargo(["test", "--no-fail-fast"]),
         };
         command.args(builds::locked()).args(selection).args(&self.options.filter);
+        if !self.nextest && !selection.contains(&"--test") {
+            // Without the documentation's examples, which have a step of their own.
+            command.args(["--lib", "--bins", "--tests"]);
+        }
         self.watch(&mut command);
         if let Some(factor) = self.options.stress {
             command.env("QUELL_STRESS", factor.to_string());
