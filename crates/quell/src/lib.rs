@@ -1,1 +1,65 @@
 //! Threads that can be stopped: the core of quell. It knows nothing of Python.
+//!
+//! Any thread can be interrupted by any other, wherever it waits: for a lock, an event, a queue, another thread, or
+//! the clock. The interrupt arrives as an ordinary error, [`Interrupted`], that carries whatever the sender attached
+//! to it; the interrupted operation had no effect; no lock is left held and no item is lost.
+//!
+//! ```
+//! use quell::{Interrupt, Queue, thread};
+//! use std::sync::Arc;
+//!
+//! let queue: Arc<Queue<u32>> = Arc::new(Queue::unbounded());
+//! let worker = {
+//!     let queue = Arc::clone(&queue);
+//!     // Nothing is ever put: without the interrupt this would wait for ever.
+//!     thread::spawn(move || queue.get().unwrap_err().to_string())
+//! };
+//! let receipt = worker.thread().interrupt(Interrupt::new("enough"));
+//! assert!(worker.join().unwrap().ends_with("was interrupted: enough"));
+//! assert_eq!(receipt.state(), quell::Outcome::Delivered);
+//! ```
+//!
+//! # The rooms
+//!
+//! From the bottom up; arrows point down only.
+//!
+//! | module | concern |
+//! | --- | --- |
+//! | `park` | one thread sleeps, another wakes it |
+//! | [`interrupt`] | the interrupt, the pending slot, masks, checkpoints, receipts |
+//! | [`thread`] | spawn, registry, ids, current, main, join |
+//! | [`wait`] | the wait queue: the one slow path that every primitive shares |
+//! | [`sync`] | lock, rlock, event |
+//! | [`queue`] | first in, first out, between threads |
+//! | [`monitor`] | deadlines: one thread, one heap |
+//!
+//! Every primitive is a fast path on one atomic and a slow path in the wait queue. Nothing else ever blocks.
+
+#[macro_use]
+mod sys;
+mod fork;
+pub mod interrupt;
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+pub mod monitor;
+mod park;
+pub mod queue;
+pub mod sync;
+pub mod thread;
+pub mod wait;
+
+pub use fork::after_fork_child;
+pub use interrupt::{
+    Interrupt, Interrupted, MaskGuard, Outcome, Receipt, ShieldGuard, checkpoint, enter_mask,
+    enter_shield, leave_mask, leave_shield, mask, mask_depth, requeue_front, shield, shield_depth,
+    take_pending,
+};
+pub use queue::{GetError, PutError, Queue};
+pub use sync::{Event, Lock, LockGuard, NotOwner, RLock, RLockGuard, RawLock, RawRLock};
+pub use thread::{
+    AlreadyRegistered, Thread, ThreadId, adopt, current, enumerate, interrupt_main, is_registered,
+    lookup, main, set_async_exc, sleep, sleep_until, spawn,
+};
+pub use wait::{Wait, WaitError};
+
+#[cfg(any(quell_loom, quell_shuttle))]
+pub mod model;

@@ -1,0 +1,51 @@
+//! Fork. The child has one thread, the one that called `fork`, and a copy of memory as it was at that moment.
+//!
+//! quell's own state is held by handlers of `pthread_atfork` while the copy is made (the registry, every slot, the monitor's heap),
+//! so the child finds it whole. There, every other thread counts as ended, and what was pending for it as *target exited*. The
+//! forking thread keeps its handle, id, masks and pending interrupts, and becomes the main thread.
+//!
+//! A lock that another thread held stays locked in the child for ever, as in POSIX; the `reset` methods of the raw primitives are for
+//! embedders that know better.
+
+/// What fork requires in the child's only thread.
+///
+/// Where the system has `pthread_atfork`, the handlers have done it already when `fork` returns, and calling this again does
+/// no harm. Call it after a fork that goes around libc. It also starts the monitor again if deadlines are armed; a child
+/// that does not call it has that done by the next [`monitor::at`](crate::monitor::at).
+pub fn after_fork_child() {
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    {
+        crate::thread::after_fork();
+        crate::monitor::after_fork();
+    }
+}
+
+/// Installs the handlers, once.
+#[cfg(all(unix, not(any(quell_loom, quell_shuttle))))]
+pub(crate) fn install() {
+    use std::sync::Once;
+    static ONCE: Once = Once::new();
+
+    extern "C" fn prepare() {
+        crate::thread::hold_all();
+        crate::monitor::hold();
+    }
+    extern "C" fn parent() {
+        crate::monitor::release();
+        crate::thread::release_all();
+    }
+    extern "C" fn child() {
+        parent();
+        crate::thread::after_fork();
+        crate::monitor::forget_thread();
+    }
+
+    ONCE.call_once(|| {
+        // SAFETY: the handlers are functions of this library, which is never unloaded while threads use it. The call can fail for want of
+        // memory only; then a child must call `after_fork_child`.
+        unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
+    });
+}
+
+#[cfg(all(not(unix), not(any(quell_loom, quell_shuttle))))]
+pub(crate) fn install() {}

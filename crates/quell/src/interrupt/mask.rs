@@ -1,0 +1,137 @@
+//! Masks and shields: where a pending interrupt may be delivered. Two depth counters of the current thread.
+//!
+//! Only the owner reads and writes them, so they are plain cells in its thread-local state.
+
+use super::{Interrupted, checkpoint};
+use crate::thread::local;
+use std::marker::PhantomData;
+
+/// Inside, interrupts are delivered only where the thread blocks.
+///
+/// For a stretch of code that must not be cut in the middle by a [`checkpoint`](crate::checkpoint), but may wait. Nests.
+/// Leaving the last one is an interruption point: [`MaskGuard::leave`] delivers; a drop cannot, and leaves what is
+/// pending to the next one.
+///
+/// ```
+/// use quell::Interrupt;
+/// use std::time::Duration;
+///
+/// let mask = quell::mask();
+/// quell::current().interrupt(Interrupt::new("stop"));
+/// assert!(quell::checkpoint().is_ok()); // not here
+/// assert!(quell::sleep(Duration::from_secs(3600)).is_err()); // here it blocks
+/// assert!(mask.leave().is_ok()); // nothing left
+/// ```
+pub fn mask() -> MaskGuard {
+    enter_mask();
+    MaskGuard { here: PhantomData }
+}
+
+/// Inside, interrupts are not delivered at all: every wait is as if nobody had sent any.
+///
+/// For cleanup that must finish. Nests, also with [`mask`]. Leaving the last one is an interruption point, as with masks.
+///
+/// ```
+/// use quell::Interrupt;
+/// use std::time::Duration;
+///
+/// let shield = quell::shield();
+/// quell::current().interrupt(Interrupt::new("stop"));
+/// assert!(quell::sleep(Duration::from_millis(1)).is_ok());
+/// assert!(shield.leave().is_err()); // delivered here
+/// ```
+pub fn shield() -> ShieldGuard {
+    enter_shield();
+    ShieldGuard { here: PhantomData }
+}
+
+/// A mask of the current thread; see [`mask`].
+#[must_use = "the mask ends when its guard is dropped"]
+pub struct MaskGuard {
+    // Not Send: it speaks of the thread that made it.
+    here: PhantomData<*const ()>,
+}
+
+impl MaskGuard {
+    /// Ends the mask, and delivers what is pending if this was the last.
+    ///
+    /// # Errors
+    /// The interrupt that is delivered here.
+    pub fn leave(self) -> Result<(), Interrupted> {
+        drop(self);
+        checkpoint()
+    }
+}
+
+impl Drop for MaskGuard {
+    fn drop(&mut self) {
+        leave_mask();
+    }
+}
+
+/// A shield of the current thread; see [`shield`].
+#[must_use = "the shield ends when its guard is dropped"]
+pub struct ShieldGuard {
+    here: PhantomData<*const ()>,
+}
+
+impl ShieldGuard {
+    /// Ends the shield, and delivers what is pending if this was the last, and no mask is left.
+    ///
+    /// # Errors
+    /// The interrupt that is delivered here.
+    pub fn leave(self) -> Result<(), Interrupted> {
+        drop(self);
+        checkpoint()
+    }
+}
+
+impl Drop for ShieldGuard {
+    fn drop(&mut self) {
+        leave_shield();
+    }
+}
+
+/// Enters a mask without a guard, for embedders with a block structure of their own. Pair it with [`leave_mask`].
+#[inline]
+pub fn enter_mask() {
+    local(|l| l.mask.set(l.mask.get() + 1));
+}
+
+/// Leaves a mask entered with [`enter_mask`]. Delivers nothing: call [`checkpoint`](crate::checkpoint) after it.
+///
+/// # Panics
+/// If the thread is in no mask.
+#[inline]
+pub fn leave_mask() {
+    local(|l| l.mask.set(l.mask.get().checked_sub(1).expect("leave_mask() without enter_mask()")));
+}
+
+/// Enters a shield without a guard, for embedders with a block structure of their own. Pair it with [`leave_shield`].
+#[inline]
+pub fn enter_shield() {
+    local(|l| l.shield.set(l.shield.get() + 1));
+}
+
+/// Leaves a shield entered with [`enter_shield`]. Delivers nothing: call [`checkpoint`](crate::checkpoint) after it.
+///
+/// # Panics
+/// If the thread is in no shield.
+#[inline]
+pub fn leave_shield() {
+    local(|l| {
+        l.shield.set(l.shield.get().checked_sub(1).expect("leave_shield() without enter_shield()"));
+    });
+}
+
+/// How many masks the current thread is in.
+#[inline]
+pub fn mask_depth() -> u32 {
+    local(|l| l.mask.get())
+}
+
+/// How many shields the current thread is in.
+#[inline]
+pub fn shield_depth() -> u32 {
+    local(|l| l.shield.get())
+}

@@ -1,0 +1,231 @@
+//! A thread's pending interrupts and its state word. The protocol is in the module's documentation.
+
+use super::Interrupt;
+use super::fate::{Fate, Outcome, Receipt, same};
+use crate::park::{RawShort, Short};
+use crate::sys::atomic::AtomicU32;
+use crate::sys::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use crate::thread::Thread;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The FIFO is not empty.
+const PENDING: u32 = 1;
+/// The owner sleeps or is about to: who sets another bit must unpark it.
+const BLOCKED: u32 = 2;
+/// The embedder asked a wait with `signals` to end.
+const NUDGED: u32 = 4;
+/// The thread has ended; nothing can become pending any more.
+const EXITED: u32 = 8;
+
+/// What [`Slot::take_if`] found.
+pub(crate) enum Taken {
+    /// An interrupt; it is delivered now.
+    Interrupt(Interrupt),
+    /// An interrupt, but the condition refused it; it stays first in line.
+    Refused,
+    /// Nothing: it was withdrawn in between.
+    Nothing,
+}
+
+/// One thread's pending interrupts.
+pub(crate) struct Slot {
+    word: AtomicU32,
+    fifo: Short<VecDeque<Interrupt>>,
+}
+
+impl Slot {
+    pub(crate) fn new() -> Slot {
+        Slot { word: AtomicU32::new(0), fifo: Short::new(VecDeque::new()) }
+    }
+
+    /// Whether something is pending. One load; Acquire, so that who acts on it sees what the sender did before.
+    #[inline]
+    pub(crate) fn has_pending(&self) -> bool {
+        self.word.load(Acquire) & PENDING != 0
+    }
+
+    pub(crate) fn is_exited(&self) -> bool {
+        self.word.load(Acquire) & EXITED != 0
+    }
+
+    /// Appends an interrupt and, if the owner is blocked, wakes it. Any thread.
+    pub(crate) fn send(&self, target: &Thread, mut interrupt: Interrupt) -> Receipt {
+        if interrupt.fate().is_spent() {
+            interrupt.renew();
+        }
+        let receipt = interrupt.receipt();
+        let mut fifo = self.fifo.lock();
+        // Relaxed: EXITED is set under this lock.
+        if self.word.load(Relaxed) & EXITED != 0 {
+            // Nobody else has it: a receipt can have withdrawn it, which `send` then respects.
+            let sent = interrupt.fate().send(target);
+            if sent {
+                interrupt.fate().settle(Outcome::TargetExited);
+            }
+            drop(fifo);
+            if sent {
+                interrupt.fate().announce();
+            }
+            return receipt;
+        }
+        if !interrupt.fate().send(target) {
+            drop(fifo);
+            return receipt;
+        }
+        fifo.push_back(interrupt);
+        let before = self.word.fetch_or(PENDING, AcqRel);
+        drop(fifo);
+        if before & BLOCKED != 0 {
+            target.unpark_internal();
+        }
+        receipt
+    }
+
+    /// Takes the first pending interrupt, if `condition` then holds; both in one step as seen by everybody else. The
+    /// condition is a compare-exchange and nothing more. Owner only.
+    pub(crate) fn take_if(&self, condition: impl FnOnce() -> bool) -> Taken {
+        let mut fifo = self.fifo.lock();
+        if fifo.is_empty() {
+            return Taken::Nothing;
+        }
+        if !condition() {
+            return Taken::Refused;
+        }
+        let interrupt = fifo.pop_front().expect("not empty");
+        interrupt.fate().settle(Outcome::Delivered);
+        self.update(&fifo);
+        drop(fifo);
+        interrupt.fate().announce();
+        Taken::Interrupt(interrupt)
+    }
+
+    /// Undoes a delivery: first in line again. Owner only. Gives it back if the owner's exit came first.
+    pub(crate) fn put_back(&self, owner: &Thread, mut interrupt: Interrupt) {
+        if !interrupt.fate().went_to(owner) {
+            interrupt.renew();
+            let mut fifo = self.fifo.lock();
+            if interrupt.fate().send(owner) {
+                self.insert_front(&mut fifo, interrupt);
+            }
+            return;
+        }
+        let mut fifo = self.fifo.lock();
+        if self.word.load(Relaxed) & EXITED != 0 {
+            // Delivered it was, and so it stays.
+            drop(fifo);
+            return;
+        }
+        interrupt.fate().unsettle();
+        self.insert_front(&mut fifo, interrupt);
+    }
+
+    fn insert_front(&self, fifo: &mut VecDeque<Interrupt>, interrupt: Interrupt) {
+        fifo.push_front(interrupt);
+        self.word.fetch_or(PENDING, AcqRel);
+    }
+
+    /// Takes one interrupt out, if it is still here. Any thread.
+    pub(super) fn withdraw(&self, fate: &Arc<Fate>) -> bool {
+        let mut fifo = self.fifo.lock();
+        let Some(at) = fifo.iter().position(|i| same(i.fate(), fate)) else { return false };
+        let interrupt = fifo.remove(at).expect("just found");
+        interrupt.fate().settle(Outcome::Withdrawn);
+        self.update(&fifo);
+        drop(fifo);
+        interrupt.fate().announce();
+        true
+    }
+
+    /// Takes all of them out. Any thread.
+    pub(crate) fn withdraw_all(&self) -> usize {
+        let mut fifo = self.fifo.lock();
+        let all = self.empty(&mut fifo, Outcome::Withdrawn);
+        drop(fifo);
+        announce_all(all)
+    }
+
+    /// The thread ends: nothing is accepted any more. False: it had ended before.
+    pub(crate) fn close(&self) -> bool {
+        let mut fifo = self.fifo.lock();
+        if self.word.fetch_or(EXITED, AcqRel) & EXITED != 0 {
+            return false;
+        }
+        let all = self.empty(&mut fifo, Outcome::TargetExited);
+        drop(fifo);
+        announce_all(all);
+        true
+    }
+
+    /// [`close`](Slot::close) in the child of a fork, for a thread that exists in the parent only. Wakes nobody, for nobody is there; and
+    /// leaks the reasons, because the child may not be fit to drop them.
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub(crate) fn close_after_fork(&self) {
+        let mut fifo = self.fifo.lock();
+        self.word.fetch_or(EXITED, AcqRel);
+        let all = self.empty(&mut fifo, Outcome::TargetExited);
+        drop(fifo);
+        for interrupt in &all {
+            interrupt.fate().announce_after_fork();
+        }
+        std::mem::forget(all);
+    }
+
+    fn empty(&self, fifo: &mut VecDeque<Interrupt>, outcome: Outcome) -> VecDeque<Interrupt> {
+        let all = std::mem::take(fifo);
+        for interrupt in &all {
+            interrupt.fate().settle(outcome);
+        }
+        self.update(fifo);
+        all
+    }
+
+    /// Makes the bit agree with the FIFO again, after a removal, under its lock.
+    fn update(&self, fifo: &VecDeque<Interrupt>) {
+        if fifo.is_empty() {
+            // Relaxed: the bit only says "look under the lock".
+            self.word.fetch_and(!PENDING, Relaxed);
+        }
+    }
+
+    /// The owner is about to sleep. From here to [`unblocked`](Slot::unblocked) every new bit comes with an unpark.
+    /// The owner must look at the bits after this and before it sleeps.
+    pub(crate) fn blocked(&self) {
+        // AcqRel: this is the owner's half of the protocol; the sender's is the `fetch_or` in `send`.
+        self.word.fetch_or(BLOCKED, AcqRel);
+    }
+
+    /// The owner is awake.
+    pub(crate) fn unblocked(&self) {
+        // Relaxed: an unpark too many is harmless.
+        self.word.fetch_and(!BLOCKED, Relaxed);
+    }
+
+    /// Sets the nudge. True: the owner is blocked and must be unparked. Async-signal-safe.
+    pub(crate) fn nudge(&self) -> bool {
+        self.word.fetch_or(NUDGED, AcqRel) & BLOCKED != 0
+    }
+
+    pub(crate) fn is_nudged(&self) -> bool {
+        self.word.load(Acquire) & NUDGED != 0
+    }
+
+    /// The owner answers the nudge. AcqRel: a nudge that comes later is not wiped out by this one's answer.
+    pub(crate) fn take_nudge(&self) {
+        self.word.fetch_and(!NUDGED, AcqRel);
+    }
+
+    /// The FIFO's lock, for fork.
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub(crate) fn raw(&self) -> &RawShort {
+        self.fifo.raw()
+    }
+}
+
+/// Wakes who waits for these, then drops them, outside every lock.
+fn announce_all(all: VecDeque<Interrupt>) -> usize {
+    for interrupt in &all {
+        interrupt.fate().announce();
+    }
+    all.len()
+}

@@ -1,0 +1,37 @@
+//! Which atomics, locks and threads the crate is built on: std's, or those of a model checker.
+//!
+//! Everything that takes part in a protocol between threads comes through here, so that `--cfg quell_loom` and
+//! `--cfg quell_shuttle` check the very code that ships. What only keeps memory alive (`Arc`) or is never contended
+//! in a model stays std's.
+
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+mod imp {
+    pub(crate) use std::sync::atomic;
+    #[cfg(not(quell_futex))]
+    pub(crate) use std::sync::{Condvar, Mutex};
+    pub(crate) use std::thread;
+}
+
+#[cfg(quell_loom)]
+mod imp {
+    pub(crate) use loom::sync::{Condvar, Mutex, atomic};
+    pub(crate) use loom::thread;
+}
+
+#[cfg(quell_shuttle)]
+mod imp {
+    pub(crate) use shuttle::sync::{Condvar, Mutex, atomic};
+    pub(crate) use shuttle::thread;
+}
+
+pub(crate) use imp::*;
+
+/// A `const fn`, except under a model, whose atomics cannot be made in a constant.
+macro_rules! const_fn {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$generic:ident>)? ($($args:tt)*) -> $ret:ty $body:block) => {
+        #[cfg(not(any(quell_loom, quell_shuttle)))]
+        $(#[$meta])* $vis const fn $name $(<$generic>)? ($($args)*) -> $ret $body
+        #[cfg(any(quell_loom, quell_shuttle))]
+        $(#[$meta])* $vis fn $name $(<$generic>)? ($($args)*) -> $ret $body
+    };
+}

@@ -1,0 +1,168 @@
+//! The threads that are alive, by id; and which one is the main thread.
+
+use super::handle::{Thread, ThreadId};
+use crate::interrupt::{Interrupt, Receipt};
+use crate::park::Short;
+use std::collections::BTreeMap;
+
+/// The threads.
+struct Registry {
+    alive: BTreeMap<ThreadId, Thread>,
+    main: Option<Thread>,
+}
+
+impl Registry {
+    const fn new() -> Registry {
+        Registry { alive: BTreeMap::new(), main: None }
+    }
+}
+
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+static REGISTRY: Short<Registry> = Short::new(Registry::new());
+
+/// In a model every execution starts with an empty registry.
+#[cfg(quell_loom)]
+loom::lazy_static! {
+    static ref REGISTRY: Short<Registry> = Short::new(Registry::new());
+}
+#[cfg(quell_shuttle)]
+shuttle::lazy_static! {
+    static ref REGISTRY: Short<Registry> = Short::new(Registry::new());
+}
+
+/// Adds a thread that was not started here.
+pub(super) fn add(thread: &Thread) {
+    let replaced = REGISTRY.lock().alive.insert(thread.id(), thread.clone());
+    debug_assert!(replaced.is_none(), "an id is used once");
+}
+
+/// Removes a thread that has ended. Again: nothing.
+pub(super) fn remove(thread: &Thread) {
+    let removed = REGISTRY.lock().alive.remove(&thread.id());
+    // Dropped after the lock was released.
+    drop(removed);
+}
+
+/// Registers the current thread, which nobody had registered before.
+pub(super) fn register_foreign() -> Thread {
+    if is_process_main() {
+        return main();
+    }
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    let name = std::thread::current().name().map(str::to_owned);
+    #[cfg(any(quell_loom, quell_shuttle))]
+    let name = None;
+    Thread::unattached(name)
+}
+
+/// The main thread of the process: the one that `main` runs in.
+///
+/// It need not have used quell yet. Where the system does not tell which thread that is, it is the one that called this
+/// first.
+pub fn main() -> Thread {
+    if let Some(main) = &REGISTRY.lock().main {
+        return main.clone();
+    }
+    // Made outside the lock; whoever comes first wins.
+    let candidate = Thread::new(Some("main".to_owned()));
+    let mut registry = REGISTRY.lock();
+    if let Some(main) = &registry.main {
+        return main.clone();
+    }
+    registry.main = Some(candidate.clone());
+    registry.alive.insert(candidate.id(), candidate.clone());
+    candidate
+}
+
+/// The living thread with this id. `None`: it has ended, or there never was one.
+pub fn lookup(id: ThreadId) -> Option<Thread> {
+    REGISTRY.lock().alive.get(&id).cloned()
+}
+
+/// All living threads that are registered, oldest first.
+pub fn enumerate() -> Vec<Thread> {
+    REGISTRY.lock().alive.values().cloned().collect()
+}
+
+/// Interrupts the main thread. As [`main`]`().interrupt(Interrupt::new(reason))`.
+pub fn interrupt_main<R: std::any::Any + Send + Sync>(reason: R) -> Receipt {
+    main().interrupt(Interrupt::new(reason))
+}
+
+/// Interrupts a thread by its id, or, with `None`, takes back all that is pending in it. Says how many threads that
+/// concerned: 1, or 0 if no living thread has the id.
+///
+/// The safe form of CPython's `PyThreadState_SetAsyncExc`: ids are never reused, so it is never more than one, and never a
+/// stranger.
+pub fn set_async_exc(id: ThreadId, interrupt: Option<Interrupt>) -> usize {
+    let Some(thread) = lookup(id) else { return 0 };
+    match interrupt {
+        Some(interrupt) => {
+            thread.interrupt(interrupt);
+        }
+        None => {
+            thread.withdraw_all();
+        }
+    }
+    1
+}
+
+#[cfg(all(target_os = "linux", not(any(quell_loom, quell_shuttle))))]
+fn is_process_main() -> bool {
+    // SAFETY: neither call can fail.
+    unsafe { libc::syscall(libc::SYS_gettid) == libc::c_long::from(libc::getpid()) }
+}
+
+#[cfg(all(target_vendor = "apple", not(any(quell_loom, quell_shuttle))))]
+fn is_process_main() -> bool {
+    // SAFETY: the call cannot fail.
+    unsafe { libc::pthread_main_np() == 1 }
+}
+
+#[cfg(not(any(
+    all(target_os = "linux", not(any(quell_loom, quell_shuttle))),
+    all(target_vendor = "apple", not(any(quell_loom, quell_shuttle)))
+)))]
+fn is_process_main() -> bool {
+    false
+}
+
+/// Before fork: holds the registry and every slot, so that the child finds them whole. Senders hold one slot's lock at
+/// most and nothing else, so this waits a moment only.
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+pub(crate) fn hold_all() {
+    REGISTRY.raw().lock();
+    // SAFETY: we hold the lock.
+    let registry = unsafe { REGISTRY.held() };
+    for thread in registry.alive.values() {
+        thread.slot().raw().lock();
+    }
+}
+
+/// After fork, in both processes: undoes [`hold_all`].
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+pub(crate) fn release_all() {
+    // SAFETY: we hold the lock since `hold_all`.
+    let registry = unsafe { REGISTRY.held() };
+    for thread in registry.alive.values() {
+        thread.slot().raw().unlock();
+    }
+    REGISTRY.raw().unlock();
+}
+
+/// In the child of a fork: the current thread, if it is registered, is alone, and is the main thread. The others have ended.
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+pub(crate) fn after_fork() {
+    let me = super::registered(Thread::clone);
+    let mut registry = REGISTRY.lock();
+    let others: Vec<Thread> =
+        registry.alive.values().filter(|t| Some(*t) != me.as_ref()).cloned().collect();
+    for thread in &others {
+        registry.alive.remove(&thread.id());
+    }
+    registry.main = me;
+    drop(registry);
+    for thread in others {
+        thread.exit_after_fork();
+    }
+}

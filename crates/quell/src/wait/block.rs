@@ -1,0 +1,80 @@
+//! The sleep itself: until something is done, or the thread leaves for one of its own reasons.
+
+use super::{Wait, WaitError};
+use crate::interrupt::{Interrupted, Taken};
+use crate::park::Parked;
+use crate::thread::{Thread, local};
+
+/// Puts the current thread, `me`, to sleep until `done` says true; or until the options let it go, if `leave` then
+/// agrees.
+///
+/// Whoever makes `done` true must unpark `me` afterwards. `leave` is the compare-exchange against that: false means that
+/// the thing is done, or about to be, and the wait goes on to its end. It is called under the slot's lock.
+///
+/// If several reasons are there at once: done comes first, then the interrupt, the signal, the deadline.
+pub(crate) fn block(
+    me: &Thread,
+    wait: &Wait,
+    done: impl Fn() -> bool,
+    leave: impl Fn() -> bool,
+) -> Result<(), WaitError> {
+    if done() {
+        return Ok(());
+    }
+    let interruptible = wait.interruptible && local(|l| l.shield.get()) == 0;
+    let awake = Blocked::enter(me);
+    let mut why = Parked::Woken;
+    loop {
+        if done() {
+            return Ok(());
+        }
+        // The slot's bits are looked at after BLOCKED was set and before each sleep: see `interrupt`.
+        if interruptible && me.slot().has_pending() {
+            match me.slot().take_if(&leave) {
+                Taken::Interrupt(interrupt) => {
+                    drop(awake);
+                    return Err(Interrupted::new(interrupt, me.clone()).into());
+                }
+                Taken::Refused => break,
+                Taken::Nothing => {}
+            }
+        }
+        if wait.signals && (why == Parked::Signalled || me.slot().is_nudged()) {
+            if leave() {
+                me.slot().take_nudge();
+                return Err(WaitError::Signalled);
+            }
+            break;
+        }
+        if why == Parked::TimedOut {
+            if leave() {
+                return Err(WaitError::TimedOut);
+            }
+            break;
+        }
+        why = me.parker().park(wait.deadline);
+    }
+    // `leave` lost: it is being done, and nothing else counts.
+    while !done() {
+        me.parker().park(None);
+    }
+    Ok(())
+}
+
+/// While it lives, the thread's BLOCKED bit is set.
+struct Blocked<'a> {
+    thread: &'a Thread,
+}
+
+impl Blocked<'_> {
+    fn enter(thread: &Thread) -> Blocked<'_> {
+        thread.slot().blocked();
+        Blocked { thread }
+    }
+}
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        self.thread.slot().unblocked();
+    }
+}

@@ -1,0 +1,162 @@
+//! Waiting: the options every wait takes, the errors it can end with, and the one wait queue under all primitives.
+//!
+//! # The wait queue
+//!
+//! A waiter is a node on the waiting thread's stack, in an intrusive list under a short lock. No wait allocates. The
+//! node has one state word:
+//!
+//! ```text
+//!             ┌──── CLAIMED ──── GRANTED      a granter: claims under the list's lock, publishes after it
+//!   WAITING ──┤
+//!             └──── LEFT                      the waiter: at its deadline, for an interrupt, for a signal
+//! ```
+//!
+//! | transition | who | how |
+//! | --- | --- | --- |
+//! | `WAITING` to `CLAIMED` | a granter | compare-exchange, under the list's lock; it unlinks the node |
+//! | `CLAIMED` to `GRANTED` | the same granter | store, after it has taken the waiter's handle out of the node |
+//! | `WAITING` to `LEFT` | the waiter itself | compare-exchange; for an interrupt, under its slot's lock |
+//!
+//! Grant, time-out and interrupt compete with one compare-exchange each, and the winner decides what happened. A grant
+//! that won is kept; the interrupt, which moves out of its slot only if its exchange wins, stays pending.
+//!
+//! **Lifetime.** The node is gone when the waiter returns. It returns after `LEFT`, having unlinked the node under the list's lock,
+//! so a granter that sees the node in the list may touch it; or after `GRANTED`, which is the granter's last access: it has
+//! moved the waiter's handle out before, and unparks through that. `CLAIMED` keeps the waiter inside for the few
+//! instructions between, and lets a granter claim a whole list in one go and wake it without the lock.
+//!
+//! **No wake-up is lost.** The waiter looks at the primitive's own state under the list's lock, after which it is in
+//! the list; who changes that state in a way that matters takes the lock afterwards, and finds it. The granter stores
+//! `GRANTED` before it leaves the token in the waiter's parker; the waiter looks at the word before every sleep.
+//!
+//! **No grant is lost.** `LEFT` and `CLAIMED` exclude each other, so a waiter that leaves was granted nothing, and the granter
+//! goes on to the next. A waiter that was granted while an interrupt arrived returns what it was granted.
+//!
+//! What a grant means is the primitive's business: it travels as a small number, the *token*.
+
+mod block;
+mod node;
+mod queue;
+
+pub(crate) use block::block;
+pub(crate) use queue::{Place, WaitQueue, Waited};
+
+use crate::interrupt::Interrupted;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// How to wait. Every wait of this crate has a form that takes one, named `…_with`.
+///
+/// ```
+/// use quell::{Event, Wait, WaitError};
+/// use std::time::Duration;
+///
+/// let event = Event::new();
+/// let waited = event.wait_with(&Wait::new().timeout(Duration::from_millis(1)));
+/// assert!(matches!(waited, Err(WaitError::TimedOut)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Give up at this moment. `None`: never.
+    pub deadline: Option<Instant>,
+    /// Whether an interrupt may end the wait. If not, it is as under a [`shield`](crate::shield): the interrupt stays
+    /// pending.
+    pub interruptible: bool,
+    /// Whether a signal handler that ran in this thread, or a [`nudge`](crate::Thread::nudge), ends the wait with
+    /// [`WaitError::Signalled`]. For embedders that have signal handlers of their own to run.
+    pub signals: bool,
+}
+
+impl Wait {
+    /// For ever, interruptible, whatever signals come.
+    pub const fn new() -> Wait {
+        Wait { deadline: None, interruptible: true, signals: false }
+    }
+
+    /// Until `deadline` at most.
+    #[must_use]
+    pub const fn until(self, deadline: Instant) -> Wait {
+        Wait { deadline: Some(deadline), ..self }
+    }
+
+    /// For `time` at most, from now. A time beyond what the clock can represent is for ever.
+    #[must_use]
+    pub fn timeout(self, time: Duration) -> Wait {
+        Wait { deadline: Instant::now().checked_add(time), ..self }
+    }
+
+    /// Not interruptible.
+    #[must_use]
+    pub const fn shielded(self) -> Wait {
+        Wait { interruptible: false, ..self }
+    }
+
+    /// Ended by signal handlers and nudges.
+    #[must_use]
+    pub const fn signals(self) -> Wait {
+        Wait { signals: true, ..self }
+    }
+}
+
+impl Default for Wait {
+    fn default() -> Wait {
+        Wait::new()
+    }
+}
+
+/// Why a wait ended without what it waited for. In every case the operation had no effect.
+#[derive(Debug)]
+pub enum WaitError {
+    /// The deadline has passed.
+    TimedOut,
+    /// The thread was interrupted.
+    Interrupted(Interrupted),
+    /// A signal handler ran in the thread, or it was nudged, and the wait had asked to know.
+    Signalled,
+}
+
+impl WaitError {
+    /// The interrupt, if it was one.
+    ///
+    /// # Errors
+    /// The error itself, if it was something else.
+    pub fn into_interrupted(self) -> Result<Interrupted, WaitError> {
+        match self {
+            WaitError::Interrupted(interrupted) => Ok(interrupted),
+            other => Err(other),
+        }
+    }
+
+    /// For waits that have neither deadline nor signals.
+    pub(crate) fn only_interrupt(self) -> Interrupted {
+        match self {
+            WaitError::Interrupted(interrupted) => interrupted,
+            WaitError::TimedOut | WaitError::Signalled => unreachable!("the wait had neither"),
+        }
+    }
+}
+
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitError::TimedOut => f.write_str("the wait timed out"),
+            WaitError::Interrupted(interrupted) => interrupted.fmt(f),
+            WaitError::Signalled => f.write_str("the wait was ended by a signal"),
+        }
+    }
+}
+
+impl std::error::Error for WaitError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            WaitError::Interrupted(interrupted) => Some(interrupted),
+            _ => None,
+        }
+    }
+}
+
+impl From<Interrupted> for WaitError {
+    fn from(interrupted: Interrupted) -> WaitError {
+        WaitError::Interrupted(interrupted)
+    }
+}

@@ -1,0 +1,304 @@
+//! The wait queue: an intrusive list of nodes on their waiters' stacks. The protocol is in the module's documentation.
+
+use super::node::{Node, Waiter};
+use super::{Wait, WaitError, block};
+use crate::park::RawShort;
+use crate::sys::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
+use crate::thread::current;
+use std::ptr;
+use std::time::Instant;
+
+/// Where a waiter joins the list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Behind the others.
+    Back,
+    /// Before the others: it had been woken to look, and somebody was faster.
+    Front,
+}
+
+/// How [`WaitQueue::wait`] ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// There was nothing to wait for; the waiter never was in the list.
+    Refused,
+    /// Granted, with the granter's token.
+    Granted(u32),
+}
+
+/// What [`WaitQueue::grant_one`] found.
+pub(crate) struct Grant {
+    /// Since when the waiter waits, if it said so. `None` also if there is no waiter.
+    pub(crate) since: Option<Instant>,
+    /// There is a waiter, and it is claimed.
+    pub(crate) found: bool,
+    /// Nodes are left in the list.
+    pub(crate) more: bool,
+}
+
+/// The waiters of one primitive.
+///
+/// Sixteen bytes, of which four are the primitive's own word: so a lock is a wait queue and nothing else.
+pub(crate) struct WaitQueue {
+    /// Belongs to the primitive. The queue does not look at it.
+    pub(crate) word: AtomicU32,
+    lock: RawShort,
+    /// The first node; its `prev` is the last one, which makes a ring backwards. Written under the lock only; atomic so
+    /// that `is_quiet` may look.
+    head: AtomicPtr<Node>,
+}
+
+impl WaitQueue {
+    const_fn! {
+        /// Nobody waits; the primitive's word is `word`.
+        pub(crate) fn new(word: u32) -> WaitQueue {
+            WaitQueue {
+                word: AtomicU32::new(word),
+                lock: RawShort::new(),
+                head: AtomicPtr::new(ptr::null_mut()),
+            }
+        }
+    }
+
+    /// Waits in this queue as the current thread.
+    ///
+    /// `validate` runs under the list's lock before the thread joins the list; false: do not wait. `left` runs under the
+    /// lock when the thread has left without a grant, and is told whether the list is empty now. Both only look at and
+    /// change the primitive's own state.
+    #[cold]
+    pub(crate) fn wait(
+        &self,
+        wait: &Wait,
+        place: Place,
+        since: Option<Instant>,
+        validate: impl FnOnce() -> bool,
+        left: impl FnOnce(bool),
+    ) -> Result<Waited, WaitError> {
+        let me = current();
+        let node = Node::new(Waiter::Thread(me.clone()), since);
+        {
+            let list = self.lock();
+            if !validate() {
+                return Ok(Waited::Refused);
+            }
+            // SAFETY: we hold the lock. The node stays in place until it is unlinked: below if the thread leaves, by
+            // the granter otherwise; `InList` sees to it that nothing unwinds past it before.
+            unsafe { list.link(&node, place) };
+        }
+        let in_list = InList;
+        let ended = block(&me, wait, || node.granted().is_some(), || node.leave());
+        if ended.is_err() {
+            let list = self.lock();
+            // SAFETY: the node has left, so no granter claimed it, and it still is in the list.
+            unsafe { list.unlink(&node) };
+            left(list.is_empty());
+        }
+        std::mem::forget(in_list);
+        ended.map(|()| Waited::Granted(node.granted().expect("it ended well")))
+    }
+
+    /// Grants to the first waiter that has not left. `decide` runs under the list's lock, is told what was found, changes
+    /// the primitive's own state, and answers with the token. Says whether there was a waiter.
+    #[cold]
+    pub(crate) fn grant_one(&self, decide: impl FnOnce(Grant) -> u32) -> bool {
+        let list = self.lock();
+        let mut at = list.first();
+        while !at.is_null() {
+            // SAFETY: nodes in the list are alive while we hold its lock.
+            let node = unsafe { &*at };
+            if node.claim() {
+                break;
+            }
+            // SAFETY: as above.
+            at = unsafe { node.links() }.next;
+        }
+        if at.is_null() {
+            decide(Grant { since: None, found: false, more: !list.is_empty() });
+            return false;
+        }
+        // SAFETY: claimed, so alive until published.
+        let node = unsafe { &*at };
+        // SAFETY: it is in the list, and we hold the lock.
+        unsafe { list.unlink(node) };
+        let token = decide(Grant { since: node.since, found: true, more: !list.is_empty() });
+        drop(list);
+        // SAFETY: claimed by us and unlinked.
+        let waiter = unsafe { node.links() }.waiter.take();
+        // SAFETY: as above; not touched after.
+        unsafe { Node::publish(at, token) };
+        waiter.expect("a node is granted once").wake();
+        true
+    }
+
+    /// Grants to every waiter that is in the list now. `decide` runs under the list's lock, once, before them. Says how
+    /// many there were.
+    #[cold]
+    pub(crate) fn grant_all(&self, token: u32, decide: impl FnOnce()) -> usize {
+        let list = self.lock();
+        decide();
+        // A chain through `next`, ours alone.
+        let mut chain: *const Node = ptr::null();
+        let mut last: *const Node = ptr::null();
+        let mut at = list.first();
+        while !at.is_null() {
+            // SAFETY: nodes in the list are alive while we hold its lock.
+            let node = unsafe { &*at };
+            // SAFETY: as above.
+            let next = unsafe { node.links() }.next;
+            if node.claim() {
+                // SAFETY: it is in the list, and we hold the lock.
+                unsafe { list.unlink(node) };
+                if last.is_null() {
+                    chain = node;
+                } else {
+                    // SAFETY: claimed by us and unlinked.
+                    unsafe { (*last).links() }.next = node;
+                }
+                last = node;
+            }
+            at = next;
+        }
+        drop(list);
+        let mut count = 0;
+        while !chain.is_null() {
+            let node = chain;
+            // SAFETY: claimed by us and unlinked; alive until published, and not touched after.
+            let waiter = unsafe {
+                let links = (*node).links();
+                chain = links.next;
+                links.waiter.take()
+            };
+            // SAFETY: as above.
+            unsafe { Node::publish(node, token) };
+            waiter.expect("a node is granted once").wake();
+            count += 1;
+        }
+        count
+    }
+
+    /// Whether nobody waits, without taking the lock.
+    ///
+    /// For a primitive whose state has a lock of its own, which waiters take in `validate`: who changed the state
+    /// under that lock and then finds the queue quiet has missed nobody. A waiter that saw the state before the change held
+    /// this lock at that time; so `is_locked` (after it, in happens-before) sees it held, or, if released, the head it
+    /// left.
+    pub(crate) fn is_quiet(&self) -> bool {
+        // Relaxed for the head: `is_locked` is an Acquire of the last release.
+        !self.lock.is_locked() && self.head.load(Relaxed).is_null()
+    }
+
+    /// Nobody waits, whoever did; the primitive's word is `word`. For the child of a fork, where no other thread is.
+    pub(crate) fn reset(&self, word: u32) {
+        // Relaxed: there is one thread.
+        self.head.store(ptr::null_mut(), Relaxed);
+        self.word.store(word, Relaxed);
+        self.lock.reset();
+    }
+
+    fn lock(&self) -> List<'_> {
+        self.lock.lock();
+        List { queue: self }
+    }
+}
+
+/// The list, locked.
+struct List<'a> {
+    queue: &'a WaitQueue,
+}
+
+impl List<'_> {
+    fn first(&self) -> *const Node {
+        // Relaxed: ordered by the lock.
+        self.queue.head.load(Relaxed)
+    }
+
+    fn set_first(&self, node: *const Node) {
+        self.queue.head.store(node.cast_mut(), Relaxed);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first().is_null()
+    }
+
+    /// Puts a node into the list.
+    ///
+    /// # Safety
+    /// The node is in no list, and stays alive and in place until it is unlinked.
+    unsafe fn link(&self, node: &Node, place: Place) {
+        let first = self.first();
+        if first.is_null() {
+            // SAFETY: ours, and we hold the lock.
+            let links = unsafe { node.links() };
+            links.prev = node;
+            links.next = ptr::null();
+            self.set_first(node);
+            return;
+        }
+        // SAFETY: every node of the list is alive, and its links belong to the lock. No two references to the same links
+        // are kept at once.
+        unsafe {
+            let last = (*first).links().prev;
+            // Either way it comes before the first: in front of it, or around the ring as the last.
+            (*first).links().prev = node;
+            match place {
+                Place::Back => {
+                    (*last).links().next = node;
+                    node.links().prev = last;
+                    node.links().next = ptr::null();
+                }
+                Place::Front => {
+                    node.links().prev = last;
+                    node.links().next = first;
+                    self.set_first(node);
+                }
+            }
+        }
+    }
+
+    /// Takes a node out of the list.
+    ///
+    /// # Safety
+    /// The node is in this list.
+    unsafe fn unlink(&self, node: &Node) {
+        // SAFETY: the node and its neighbours are in the list, hence alive, and their links belong to the lock.
+        unsafe {
+            let (prev, next) = {
+                let links = node.links();
+                (links.prev, links.next)
+            };
+            let first = self.first();
+            if ptr::eq(first, node) {
+                self.set_first(next);
+            } else {
+                (*prev).links().next = next;
+            }
+            if !next.is_null() {
+                (*next).links().prev = prev;
+            } else if !ptr::eq(first, node) {
+                // It was the last; the first points back to the new last.
+                (*first).links().prev = prev;
+            }
+        }
+    }
+}
+
+impl Drop for List<'_> {
+    fn drop(&mut self) {
+        self.queue.lock.unlock();
+    }
+}
+
+// SAFETY: the nodes are reached under the lock or after a claim, as the protocol says; their handles are Send.
+unsafe impl Send for WaitQueue {}
+// SAFETY: as above.
+unsafe impl Sync for WaitQueue {}
+
+/// While it lives, a node of this stack frame is in a list: unwinding would leave it dangling, so the process ends.
+/// Nothing in between panics; this is the promise to the unsafe code.
+struct InList;
+
+impl Drop for InList {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
