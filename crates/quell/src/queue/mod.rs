@@ -58,11 +58,11 @@ pub struct Queue<T> {
     getters: WaitQueue,
     putters: WaitQueue,
     joiners: WaitQueue,
-    capacity: Option<NonZeroUsize>,
 }
 
 struct State<T> {
     items: VecDeque<T>,
+    capacity: Option<NonZeroUsize>,
     unfinished: usize,
     shut_down: bool,
 }
@@ -83,13 +83,12 @@ impl<T> Queue<T> {
 
     /// A queue that takes `capacity` items at most; `None`: any number.
     pub fn with_capacity(capacity: Option<NonZeroUsize>) -> Queue<T> {
-        let state = State { items: VecDeque::new(), unfinished: 0, shut_down: false };
+        let state = State { items: VecDeque::new(), capacity, unfinished: 0, shut_down: false };
         Queue {
             state: Short::new(state),
             getters: WaitQueue::new(0),
             putters: WaitQueue::new(0),
             joiners: WaitQueue::new(0),
-            capacity,
         }
     }
 
@@ -112,7 +111,7 @@ impl<T> Queue<T> {
         };
         let mut place = Place::Back;
         loop {
-            let full = || self.is_full_now(&self.state.lock());
+            let full = || self.state.lock().is_full();
             match self.putters.wait(wait, place, None, full, |_| {}) {
                 Ok(Waited::Granted(_)) => place = Place::Front,
                 Ok(Waited::Refused) => {}
@@ -139,7 +138,7 @@ impl<T> Queue<T> {
             drop(state);
             return Err(PutError::ShutDown(item));
         }
-        if self.is_full_now(&state) {
+        if state.is_full() {
             drop(state);
             return Err(PutError::Full(item));
         }
@@ -195,9 +194,7 @@ impl<T> Queue<T> {
             return Err(if state.shut_down { GetError::ShutDown } else { GetError::Empty });
         };
         drop(state);
-        if self.capacity.is_some() {
-            wake_one(&self.putters);
-        }
+        wake_one(&self.putters);
         Ok(item)
     }
 
@@ -213,12 +210,37 @@ impl<T> Queue<T> {
 
     /// Whether it has no room. Out of date as soon as it is known.
     pub fn is_full(&self) -> bool {
-        self.capacity.is_some_and(|capacity| self.len() >= capacity.get())
+        let state = self.state.lock();
+        state.capacity.is_some_and(|capacity| state.items.len() >= capacity.get())
     }
 
     /// How many items it takes. `None`: any number.
     pub fn capacity(&self) -> Option<usize> {
-        self.capacity.map(NonZeroUsize::get)
+        self.state.lock().capacity.map(NonZeroUsize::get)
+    }
+
+    /// Changes how many items it takes; `None`: any number. Items beyond the new capacity stay; who waits for room that there
+    /// is now is woken.
+    ///
+    /// ```
+    /// use quell::Queue;
+    /// use std::num::NonZeroUsize;
+    ///
+    /// let queue = Queue::bounded(1);
+    /// queue.put(1).unwrap();
+    /// assert!(queue.try_put(2).is_err());
+    /// queue.set_capacity(NonZeroUsize::new(2));
+    /// queue.try_put(2).unwrap();
+    /// ```
+    pub fn set_capacity(&self, capacity: Option<NonZeroUsize>) {
+        self.state.lock().capacity = capacity;
+        wake_all(&self.putters);
+    }
+
+    /// Shows every item in the queue, first to last, under the queue's lock: `f` must be short, and must not use the queue. For a
+    /// garbage collector that has to know what the queue refers to.
+    pub fn visit(&self, f: impl FnMut(&T)) {
+        self.state.lock().items.iter().for_each(f);
     }
 
     /// How many items were put and not yet reported [done](Queue::task_done).
@@ -285,9 +307,11 @@ impl<T> Queue<T> {
     pub fn is_shut_down(&self) -> bool {
         self.state.lock().shut_down
     }
+}
 
-    fn is_full_now(&self, state: &State<T>) -> bool {
-        !state.shut_down && self.capacity.is_some_and(|c| state.items.len() >= c.get())
+impl<T> State<T> {
+    fn is_full(&self) -> bool {
+        !self.shut_down && self.capacity.is_some_and(|c| self.items.len() >= c.get())
     }
 }
 
