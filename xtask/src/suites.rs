@@ -225,6 +225,9 @@ fn python(
         // Without the binary the suites still drive `python -m quell run`.
         let binary = builds::command(session, interpreter);
         let mut command = pytest(&environment, options, workspace::command_suites());
+        // Mostly these wait for processes that wait: one more than there are processors keeps them all busy.
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        command.args(["--numprocesses", &(processors + 1).to_string(), "--dist", "worksteal"]);
         command.env("QUELL_VENV_PYTHON", environment.program("python"));
         match binary {
             Some(binary) => command.env("QUELL_BIN", binary),
