@@ -1,0 +1,151 @@
+//! Ends the processes below this one.
+//!
+//! From the moment a limit is reached this process adopts the orphans among its descendants (`PR_SET_CHILD_SUBREAPER`),
+//! so that none is lost when its parent is ended first. Not before: a script would see children that it never
+//! made. A process that had left for init by then, as a daemon does, is no longer the script's.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use super::facts::ChildFacts;
+use super::meter::has_children;
+use super::procfs::{self, Stat};
+
+/// From now on orphaned descendants become children of this process.
+pub(super) fn adopt_orphans() {
+    // SAFETY: sets an attribute of this process.
+    unsafe {
+        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    }
+}
+
+/// How long killed processes may take to be gone. The kernel ends them without their help.
+const GONE: Duration = Duration::from_millis(200);
+
+/// Ends all descendants: asks first (SIGTERM), the others at once and those that run the same program, and so may be
+/// unwinding as this one does, at `half`; kills what is left at `end`. Returns what it found.
+pub(super) fn end_all(pid: i32, half: Instant, end: Instant) -> Vec<ChildFacts> {
+    let mut found: Vec<ChildFacts> = Vec::new();
+    let mut asked = HashSet::new();
+    let own_program = program(pid);
+    let is_own = pid == std::process::id() as i32;
+    while !is_own || has_children() {
+        let below = procfs::descendants(pid, false);
+        if below.is_empty() {
+            break;
+        }
+        let now = Instant::now();
+        if now >= end + GONE {
+            break;
+        }
+        let mut handles = Vec::new();
+        for stat in &below {
+            let Some(handle) = Handle::open(stat) else { continue };
+            let at = found.iter().position(|c| c.pid == stat.pid).unwrap_or_else(|| {
+                found.push(ChildFacts { pid: stat.pid, name: stat.name.clone(), killed: false });
+                found.len() - 1
+            });
+            if now >= end {
+                found[at].killed = true;
+                handle.signal(libc::SIGKILL);
+            } else if (now >= half || program(stat.pid) != own_program) && asked.insert(stat.pid) {
+                handle.signal(libc::SIGTERM);
+            }
+            handles.push(handle);
+        }
+        let next = if now < half { half } else { end };
+        let pause = next.saturating_duration_since(now).clamp(Duration::from_millis(2), GONE);
+        Handle::wait_for_any(&handles, pause.min(Duration::from_millis(20)));
+    }
+    found
+}
+
+fn program(pid: i32) -> Option<std::path::PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/exe")).ok()
+}
+
+/// A process by a descriptor, which never means another one.
+struct Handle(std::os::fd::OwnedFd);
+
+impl Handle {
+    fn open(stat: &Stat) -> Option<Self> {
+        use std::os::fd::FromRawFd;
+        // SAFETY: a new descriptor, owned by the result.
+        let handle = unsafe {
+            let fd = libc::syscall(libc::SYS_pidfd_open, stat.pid, 0);
+            if fd < 0 {
+                return None;
+            }
+            Self(std::os::fd::OwnedFd::from_raw_fd(fd as i32))
+        };
+        // The id may have gone to another process before the descriptor was opened.
+        (procfs::stat(stat.pid)?.started == stat.started).then_some(handle)
+    }
+
+    fn signal(&self, signal: i32) {
+        use std::os::fd::AsRawFd;
+        // SAFETY: the descriptor is open; no information is attached.
+        unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.0.as_raw_fd(),
+                signal,
+                std::ptr::null::<libc::siginfo_t>(),
+                0,
+            );
+        }
+    }
+
+    /// Until one of them has ended, or the time is over.
+    fn wait_for_any(handles: &[Self], timeout: Duration) {
+        use std::os::fd::AsRawFd;
+        let mut polled: Vec<libc::pollfd> = handles
+            .iter()
+            .map(|handle| libc::pollfd {
+                fd: handle.0.as_raw_fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            })
+            .collect();
+        // SAFETY: the array lives until the call returns.
+        unsafe {
+            libc::poll(
+                polled.as_mut_ptr(),
+                polled.len() as libc::nfds_t,
+                timeout.as_millis().max(1) as libc::c_int,
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::BufRead;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn asked_first_then_killed_grandchildren_too() {
+        // A shell with three below it: one that ends when asked to, one that does not, and that one's child.
+        let mut root = Command::new("sh")
+            .args([
+                "-c",
+                "sleep 1000 & (trap '' TERM; sleep 1001 & echo ready; while :; do wait; done) & wait",
+            ])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sh starts");
+        let mut line = String::new();
+        std::io::BufReader::new(root.stdout.take().expect("piped"))
+            .read_line(&mut line)
+            .expect("reads");
+        let pid = root.id() as i32;
+        let now = Instant::now();
+        let found = end_all(pid, now, now + Duration::from_millis(100));
+        assert!(found.iter().any(|c| c.name == "sleep" && !c.killed), "{found:?}");
+        assert!(found.iter().any(|c| c.name == "sh" && c.killed), "{found:?}");
+        assert!(procfs::descendants(pid, false).is_empty());
+        root.kill().expect("is ours");
+        root.wait().expect("is ours");
+    }
+}

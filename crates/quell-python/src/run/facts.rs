@@ -1,0 +1,173 @@
+//! What is known about the end of a run: collected by the monitor and the deliverer, written out by
+//! [`report`](super::report).
+
+use std::time::Duration;
+
+use super::limits::Reached;
+use super::place::Seen;
+
+/// Everything a report tells.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    /// The limit, once one was reached.
+    pub(super) reached: Option<Reached>,
+    /// The exception as a traceback names it.
+    pub(super) exception: String,
+    /// The main thread when the limit was reached.
+    pub(super) main: Option<Place>,
+    /// From the limit to the raise in the main thread.
+    pub(super) delivery: Option<Duration>,
+    /// How often the main thread was interrupted.
+    pub(super) strikes: u32,
+    /// Every other Python thread, as it was when the limit was reached or when it was first seen after.
+    pub(super) threads: Vec<ThreadFacts>,
+    /// The processes that had to be ended.
+    pub(super) children: Vec<ChildFacts>,
+    /// What did not go as asked.
+    pub(super) notes: Vec<String>,
+    /// From the limit to the end.
+    pub(super) unwinding: Option<Duration>,
+    /// From the start to the end.
+    pub(super) elapsed: Duration,
+    /// How it ended.
+    pub(super) ended: Ended,
+}
+
+/// How a run ended after a limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The script ended by itself.
+    #[default]
+    Unwound,
+    /// The process was ended at the end of the grace.
+    Killed,
+}
+
+/// Where a thread was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) function: String,
+    pub(super) file: String,
+    pub(super) line: u32,
+    pub(super) state: State,
+}
+
+/// What a thread was doing there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// It executed, or waited for its turn to execute, Python code.
+    Running,
+    /// It slept in the system.
+    Blocked(&'static str),
+    /// It executed native code.
+    Native,
+    /// It had left the script: nothing of it was on its stack.
+    Ended,
+}
+
+impl State {
+    /// The word in the JSON report.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            State::Running => "running",
+            State::Blocked(_) => "blocked",
+            State::Native => "native",
+            State::Ended => "ended",
+        }
+    }
+}
+
+/// A Python thread other than the main one.
+#[derive(Debug, Clone)]
+pub(super) struct ThreadFacts {
+    pub(super) ident: u64,
+    /// `threading.Thread.name`, where it was to be had.
+    pub(super) name: Option<String>,
+    /// Whether the process waits for it; unknown where the interpreter could not be asked.
+    pub(super) daemon: Option<bool>,
+    pub(super) place: Option<Place>,
+    /// From the first interrupt to its raise.
+    pub(super) delivery: Option<Duration>,
+    pub(super) strikes: u32,
+    pub(super) ended: bool,
+}
+
+impl ThreadFacts {
+    /// What became of it, in a word.
+    pub(super) fn outcome(&self) -> &'static str {
+        match (self.strikes > 0, self.delivery.is_some(), self.ended) {
+            (_, true, true) => "interrupted, ended",
+            (_, true, false) => "interrupted, did not end",
+            (true, false, true) => "ended",
+            (true, false, false) => "not reached",
+            (false, _, true) => "ended by itself",
+            (false, _, false) => "left alone",
+        }
+    }
+}
+
+/// A process below this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ChildFacts {
+    pub(super) pid: i32,
+    pub(super) name: String,
+    /// Whether it had to be killed; otherwise it ended when it was asked to.
+    pub(super) killed: bool,
+}
+
+impl Facts {
+    /// The threads as they were seen when the limit was reached.
+    pub(super) fn note_threads(&mut self, pid: i32, seen: &[Seen]) {
+        for thread in seen {
+            if thread.is_main(pid) {
+                self.main = Some(if thread.has_left_script() {
+                    let frame = thread.frames.first();
+                    Place {
+                        function: frame.map(|f| f.function.clone()).unwrap_or_default(),
+                        file: frame.map(|f| f.file.clone()).unwrap_or_default(),
+                        line: frame.map_or(0, |f| f.line),
+                        state: State::Ended,
+                    }
+                } else {
+                    match thread.place() {
+                        Some(place) => place,
+                        None => continue,
+                    }
+                });
+            } else {
+                self.thread(thread.ident).place = thread.place();
+            }
+        }
+    }
+
+    /// The threads as they are at the hard end: which of them have ended meanwhile.
+    pub(super) fn see_again(&mut self, seen: &[Seen]) {
+        for thread in &mut self.threads {
+            thread.ended = !seen.iter().any(|s| s.ident == thread.ident);
+        }
+    }
+
+    /// The interpreter has been finalized. Daemon threads do not end then: they never run again.
+    pub(super) fn everything_ended(&mut self) {
+        for thread in &mut self.threads {
+            thread.ended |= thread.daemon != Some(true) || thread.delivery.is_some();
+        }
+    }
+
+    /// The facts of a thread, new ones if it was not known.
+    pub(super) fn thread(&mut self, ident: u64) -> &mut ThreadFacts {
+        let at = self.threads.iter().position(|t| t.ident == ident).unwrap_or_else(|| {
+            self.threads.push(ThreadFacts {
+                ident,
+                name: None,
+                daemon: None,
+                place: None,
+                delivery: None,
+                strikes: 0,
+                ended: false,
+            });
+            self.threads.len() - 1
+        });
+        &mut self.threads[at]
+    }
+}

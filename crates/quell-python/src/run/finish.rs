@@ -1,0 +1,62 @@
+//! The script's own end: the last step of the interpreter's finalization, in the main thread.
+//!
+//! It is a C-level exit function (`Py_AtExit`), which CPython calls after everything of Python's has ended, for the
+//! embedded interpreter and for `python -m quell` alike. If no limit was reached it does nothing and the process ends with
+//! the script's status. Otherwise it ends the children, writes the report and sets the status.
+
+use super::end::LIMIT_STATUS;
+use super::facts::Ended;
+use super::session::{Ending, Fired, Session};
+use super::{children, report};
+
+/// Has the interpreter call it. Without a free slot for exit functions (there are 32) it is not called, and the
+/// embedding command calls [`after_finalization`] itself.
+pub(super) fn install() {
+    // SAFETY: GIL held; the function lives as long as the process.
+    unsafe {
+        pyo3::ffi::Py_AtExit(Some(at_exit));
+    }
+}
+
+extern "C" fn at_exit() {
+    after_finalization();
+}
+
+/// Ends the process if a limit was reached; otherwise returns.
+pub(super) fn after_finalization() {
+    let Some(session) = Session::current() else { return };
+    if session.pid != std::process::id() as i32 {
+        return;
+    }
+    session.set_finalized();
+    if let Some(fired) = session.fired() {
+        end(session, fired);
+    }
+}
+
+fn end(session: &Session, fired: &Fired) -> ! {
+    let unwinding = fired.at.elapsed();
+    if !session.claim(Ending::Unwound) {
+        // The monitor is ending the process.
+        loop {
+            // SAFETY: waits for signals, for ever.
+            unsafe { libc::pause() };
+        }
+    }
+    let half = fired.end - session.plan.grace / 2;
+    let ended =
+        if session.is_fork { Vec::new() } else { children::end_all(session.pid, half, fired.end) };
+    let facts = {
+        let mut facts = session.facts();
+        facts.everything_ended();
+        facts.children.extend(ended);
+        facts.ended = Ended::Unwound;
+        facts.unwinding = Some(unwinding);
+        facts.elapsed = session.started.elapsed();
+        facts.clone()
+    };
+    report::write(session, &facts);
+    // The exit functions of C libraries run as they would; the monitor watches until they have.
+    // SAFETY: CPython's finalization has ended and the caller would exit next.
+    unsafe { libc::exit(LIMIT_STATUS) }
+}

@@ -1,0 +1,101 @@
+//! The thread that keeps the time. It never asks the interpreter anything, so nothing a script does can stop it.
+//!
+//! It sleeps until the time limit, wakes when the meter or a signal rings, and
+//! after a limit until the end of the grace, when it ends the process. It takes no descriptor of files before a limit is
+//! reached; from then on it has a table of its own, so that a script which has used up all
+//! descriptors can still be reported on.
+
+use std::time::{Duration, Instant};
+
+use super::limits::Reached;
+use super::progress::Progress;
+use super::session::{Fired, Session};
+use super::{children, end, meter, place, signals};
+
+/// How often to look whether the script has displaced quell's handler of Ctrl-C.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// The body of the thread.
+pub(super) fn body(session: &'static Session) {
+    let mut progress = Progress::new(session);
+    if session.fired().is_some() {
+        // A fork made after the limit.
+        prepare_to_end(session);
+    }
+    loop {
+        let ticket = session.bell.ticket();
+        if session.is_stopping() {
+            return;
+        }
+        if session.presses.count() >= 3 {
+            progress.clear();
+            end::insisted(session);
+        }
+        if session.is_ready() && signals::is_displaced() {
+            session.summons.ring();
+        }
+        let now = Instant::now();
+        let mut next = now + LOOK;
+        match session.fired() {
+            None => {
+                if let Some(reached) = reached(session, now) {
+                    progress.clear();
+                    fire(session, reached, now);
+                    continue;
+                }
+                if let Some(end) = time_limit(session) {
+                    next = next.min(end);
+                }
+                if let Some(due) = progress.show(session, now) {
+                    next = next.min(due);
+                }
+            }
+            Some(fired) => {
+                if now >= fired.end {
+                    end::killed(session, fired);
+                }
+                next = next.min(fired.end);
+            }
+        }
+        session.bell.wait(ticket, Some(next));
+    }
+}
+
+/// When the time limit is over; `None` without one.
+fn time_limit(session: &Session) -> Option<Instant> {
+    session.plan.limits.time.and_then(|limit| session.started.checked_add(limit))
+}
+
+fn reached(session: &Session, now: Instant) -> Option<Reached> {
+    let limits = &session.plan.limits;
+    if let Some(limit) = limits.time
+        && time_limit(session).is_some_and(|end| now >= end)
+    {
+        return Some(Reached::Time { limit, used: now - session.started });
+    }
+    session.readings.reached(limits)
+}
+
+/// A limit has been reached: notes where everything is, before anything changes, and wakes the deliverer.
+fn fire(session: &'static Session, reached: Reached, now: Instant) {
+    // The clock's limit is exact: what this thread woke late is taken off the grace.
+    let from = match reached {
+        Reached::Time { .. } => time_limit(session).unwrap_or(now),
+        Reached::Cpu { .. } | Reached::Memory { .. } => now,
+    };
+    prepare_to_end(session);
+    let seen = place::look(session.pid);
+    {
+        let mut facts = session.facts();
+        facts.reached = Some(reached);
+        facts.note_threads(session.pid, &seen);
+    }
+    session.fire(Fired { reached, at: Instant::now(), end: from + session.plan.grace });
+}
+
+fn prepare_to_end(session: &Session) {
+    meter::have_own_descriptors(true);
+    if !session.is_fork {
+        children::adopt_orphans();
+    }
+}

@@ -1,0 +1,182 @@
+//! What `/proc` tells about this process, its threads and its descendants.
+//!
+//! Everything returns `None` or an empty list for what has ended in the meantime.
+
+use std::collections::HashMap;
+use std::fs;
+use std::time::Duration;
+
+/// One process or thread, as its `stat` file has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) pid: i32,
+    /// The program's name, at most fifteen bytes.
+    pub(super) name: String,
+    /// `R`, `S`, `D`, `Z`, …
+    pub(super) state: char,
+    pub(super) parent: i32,
+    /// Clock ticks, own.
+    own_ticks: u64,
+    /// Clock ticks of the children that were waited for.
+    child_ticks: u64,
+    pub(super) threads: u32,
+    /// When it started; with the id it names a process for good.
+    pub(super) started: u64,
+}
+
+impl Stat {
+    /// Processor time of the process and of its children that were waited for.
+    pub(super) fn cpu(&self) -> Duration {
+        // SAFETY: asks for a constant.
+        let hertz = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as u64;
+        let ticks = self.own_ticks + self.child_ticks;
+        Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / hertz))
+    }
+
+    pub(super) fn is_zombie(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// Reads the text of a `stat` file. The name stands in parentheses and may itself contain some.
+fn parse_stat(text: &str) -> Option<Stat> {
+    let (open, close) = (text.find('(')?, text.rfind(')')?);
+    let pid = text[..open].trim().parse().ok()?;
+    let name = text.get(open + 1..close)?.to_owned();
+    // Field 3 of proc(5) is the first one here.
+    let fields: Vec<&str> = text[close + 1..].split_ascii_whitespace().collect();
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    Some(Stat {
+        pid,
+        name,
+        state: fields.first()?.chars().next()?,
+        parent: fields.get(1)?.parse().ok()?,
+        own_ticks: number(14)? + number(15)?,
+        child_ticks: number(16)? + number(17)?,
+        threads: number(20)? as u32,
+        started: number(22)?,
+    })
+}
+
+/// A process.
+pub(super) fn stat(pid: i32) -> Option<Stat> {
+    parse_stat(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?))
+}
+
+/// A thread of this process.
+pub(super) fn thread(tid: u64) -> Option<Stat> {
+    parse_stat(&String::from_utf8_lossy(&fs::read(format!("/proc/self/task/{tid}/stat")).ok()?))
+}
+
+/// The number and the first argument of the system call that a thread of this process sleeps in.
+pub(super) fn system_call(tid: u64) -> Option<(i64, u64)> {
+    let text = fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).ok()?;
+    let mut words = text.split_ascii_whitespace();
+    let number = words.next()?.parse().ok()?;
+    let first = u64::from_str_radix(words.next()?.trim_start_matches("0x"), 16).ok()?;
+    Some((number, first))
+}
+
+/// Resident memory of a process in bytes.
+pub(super) fn resident(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    // SAFETY: asks for a constant.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
+    Some(pages * page)
+}
+
+/// Resident memory in bytes, with each page divided by the number of processes that share it. Slow: the kernel walks
+/// the page tables.
+pub(super) fn proportional(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = text.lines().find(|line| line.starts_with("Pss:"))?;
+    let kib: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// All processes below `root`, its children first; with those that ended and were not yet waited for, or without.
+pub(super) fn descendants(root: i32, zombies: bool) -> Vec<Stat> {
+    let mut below: HashMap<i32, Vec<Stat>> = HashMap::new();
+    for pid in numbers("/proc") {
+        if let Some(stat) = stat(pid as i32) {
+            below.entry(stat.parent).or_default().push(stat);
+        }
+    }
+    let mut found = below.remove(&root).unwrap_or_default();
+    let mut at = 0;
+    while at < found.len() {
+        if let Some(children) = below.remove(&found[at].pid) {
+            found.extend(children);
+        }
+        at += 1;
+    }
+    found.retain(|stat| zombies || !stat.is_zombie());
+    found
+}
+
+fn numbers(directory: &str) -> Vec<u64> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_name_with_parentheses_and_blanks() {
+        let text = "42 (a) b (c) S 7 42 42 0 -1 4194304 100 0 0 0 5 6 7 8 20 0 3 0 12345 1000 10 0";
+        let stat = parse_stat(text).expect("is a stat line");
+        assert_eq!(
+            (stat.pid, stat.name.as_str(), stat.state, stat.parent),
+            (42, "a) b (c", 'S', 7)
+        );
+        assert_eq!((stat.own_ticks, stat.child_ticks), (11, 15));
+        assert_eq!((stat.threads, stat.started), (3, 12_345));
+        assert_eq!(parse_stat("42 (cut"), None);
+        assert_eq!(parse_stat(""), None);
+    }
+
+    #[test]
+    fn children_are_found_until_they_end() {
+        let own = std::process::id() as i32;
+        // A child with a child, whose id it tells.
+        let mut child = Command::new("sh")
+            .args(["-c", "sleep 1000 & echo $!; wait"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sh starts");
+        let mut line = String::new();
+        let mut output = std::io::BufReader::new(child.stdout.take().expect("piped"));
+        std::io::BufRead::read_line(&mut output, &mut line).expect("reads");
+        let pid = child.id() as i32;
+        let grandchild: i32 = line.trim().parse().expect("a number");
+        let found = descendants(own, false);
+        assert!(found.iter().any(|s| s.pid == pid && s.name == "sh"), "{found:?}");
+        assert!(found.iter().any(|s| s.parent == pid && s.pid == grandchild), "{found:?}");
+        assert!(resident(pid).is_some_and(|bytes| bytes > 0));
+        // SAFETY: the process is this test's.
+        unsafe { libc::kill(grandchild, libc::SIGKILL) };
+        child.kill().expect("is ours");
+        // Ended but not waited for: no longer counted.
+        while stat(pid).is_some_and(|s| !s.is_zombie()) {
+            std::thread::yield_now();
+        }
+        assert!(!descendants(own, false).iter().any(|s| s.pid == pid));
+        child.wait().expect("is ours");
+    }
+
+    #[test]
+    fn this_process() {
+        let own = std::process::id() as i32;
+        let stat = stat(own).expect("lives");
+        assert_eq!(stat.pid, own);
+        assert_eq!(thread(own as u64).map(|t| t.started), Some(stat.started));
+        assert!(resident(own).expect("lives") > 100_000);
+        if let Some(bytes) = proportional(own) {
+            assert!(bytes > 10_000);
+        }
+    }
+}
