@@ -1,5 +1,7 @@
 //! What may be typed after `cargo xtask`.
 
+use crate::session::Kind;
+
 /// Printed by `cargo xtask help` and after a mistake.
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask CHORE [OPTIONS]
@@ -69,6 +71,11 @@ impl Options {
     /// Whether only a part of the suites was asked for.
     pub(crate) fn is_partial(&self) -> bool {
         self.filter.is_some()
+    }
+
+    /// The kind of a step that runs a suite: with a filter, it may well select nothing.
+    pub(crate) fn tests(&self) -> Kind {
+        if self.is_partial() { Kind::PerhapsTests } else { Kind::Tests }
     }
 }
 

@@ -155,10 +155,13 @@ impl Session {
 fn judge(kind: Kind, finished: &Finished, counts: &Counts) -> String {
     let tests = matches!(kind, Kind::Tests | Kind::PerhapsTests);
     let mut reasons = Vec::new();
+    // pytest's word for a selection that left nothing.
+    let nothing = kind == Kind::PerhapsTests && finished.ending == Ending::Code(5);
     if counts.failed > 0 {
         reasons.push(format!("{} failed", counts.failed));
     }
-    if finished.ending != Ending::Code(0) && (counts.failed == 0 || !finished.exited()) {
+    let reported = counts.failed > 0 && finished.exited();
+    if finished.ending != Ending::Code(0) && !reported && !nothing {
         reasons.push(finished.ending.to_string());
     }
     if reasons.is_empty() && kind == Kind::Tests && counts.ran() == 0 {
@@ -207,6 +210,8 @@ mod tests {
         assert_eq!(judge(Kind::Tests, &finished(Ending::Code(0)), &none), "no test ran");
         assert_eq!(judge(Kind::PerhapsTests, &finished(Ending::Code(0)), &none), "");
         assert_eq!(judge(Kind::Check, &finished(Ending::Code(0)), &none), "");
+        assert_eq!(judge(Kind::PerhapsTests, &finished(Ending::Code(5)), &none), "");
+        assert_eq!(judge(Kind::Tests, &finished(Ending::Code(5)), &none), "exit code 5");
     }
 
     #[test]

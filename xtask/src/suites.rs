@@ -135,7 +135,7 @@ impl<'a> Runner<'a> {
         };
         let mut tests = self.tests(&["--workspace"]);
         set(&mut tests);
-        let kind = if self.options.is_partial() { Kind::PerhapsTests } else { Kind::Tests };
+        let kind = self.options.tests();
         session.step(format!("rust tests, CPython {}", interpreter.version), kind, LIMIT, tests);
         let mut examples = builds::cargo(["test", "--workspace", "--doc", "--no-fail-fast"]);
         examples.args(builds::locked()).args(&self.options.filter);
@@ -159,8 +159,7 @@ impl<'a> Runner<'a> {
             let mut command = self.tests(&selection);
             configure(&mut command, way);
             command.env("QUELL_TEST_LIMIT", MODEL_LIMIT);
-            let kind = if self.options.is_partial() { Kind::PerhapsTests } else { Kind::Tests };
-            session.step(name, kind, LIMIT, command);
+            session.step(name, self.options.tests(), LIMIT, command);
         }
         let mut command = self.tests(&["--package", "quell"]);
         configure(&mut command, "portable_park");
@@ -212,14 +211,17 @@ fn python(
     options: &Options,
 ) {
     let tag = &interpreter.tag;
+    let kind = options.tests();
     let Some(environment) = venv::of(session, tools, interpreter) else { return };
     if !builds::extension(session, tools, interpreter, &environment) {
         return;
     }
     let package_tests = workspace::python_project().join("tests");
-    if package_tests.is_dir() {
-        let command = pytest(&environment, options, package_tests);
-        session.step(format!("{tag}: package"), Kind::Tests, LIMIT, command);
+    for (name, folder) in [("package", package_tests), ("documents", workspace::document_tests())] {
+        if folder.is_dir() {
+            let command = pytest(&environment, options, folder);
+            session.step(format!("{tag}: {name}"), kind, LIMIT, command);
+        }
     }
     if workspace::command_suites().is_dir() {
         // Without the binary the suites still drive `python -m quell run`.
@@ -233,7 +235,7 @@ fn python(
             Some(binary) => command.env("QUELL_BIN", binary),
             None => command.env_remove("QUELL_BIN"),
         };
-        session.step(format!("{tag}: command on real input"), Kind::Tests, LIMIT, command);
+        session.step(format!("{tag}: command on real input"), kind, LIMIT, command);
     }
     if !options.is_partial() {
         types(session, &environment, tag);

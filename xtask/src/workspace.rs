@@ -38,6 +38,11 @@ pub(crate) fn python_project() -> PathBuf {
     root().join("crates/quell-python")
 }
 
+/// The test that runs the documents' examples.
+pub(crate) fn document_tests() -> PathBuf {
+    root().join("tests/docs")
+}
+
 /// Suites that drive the built command on real programs.
 pub(crate) fn command_suites() -> PathBuf {
     root().join("tests/run")
