@@ -1,0 +1,111 @@
+//! Thread states: the interpreter's own record of each thread, walked with the GIL held.
+
+use pyo3::ffi;
+
+use super::frame::Frame;
+use super::layout::{self, read};
+
+/// A thread state. Valid only while the GIL is held: whoever stores one must find it again by its id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ThreadState(*mut ffi::PyThreadState);
+
+impl ThreadState {
+    /// The calling thread's own. The GIL must be held.
+    #[inline]
+    pub(crate) fn current() -> Self {
+        // SAFETY: every caller in this crate holds the GIL, so there is a current thread state.
+        Self(unsafe { ffi::PyThreadState_Get() })
+    }
+
+    /// The pointer itself, for the public API.
+    pub(crate) fn as_ptr(self) -> *mut ffi::PyThreadState {
+        self.0
+    }
+
+    fn field<T: Copy>(self, offset: usize) -> T {
+        // SAFETY: a live thread state under the GIL; `offset` is one of the verified ones.
+        unsafe { read(self.0.cast(), offset) }
+    }
+
+    /// `PyThreadState.id`: never reused within an interpreter.
+    #[inline]
+    pub(crate) fn id(self) -> u64 {
+        self.field(layout::TS_ID)
+    }
+
+    /// `threading.get_ident()` of the thread: reused once the thread has ended.
+    pub(crate) fn ident(self) -> u64 {
+        self.field(layout::TS_THREAD_ID)
+    }
+
+    /// The kernel's id of the thread.
+    pub(crate) fn native_id(self) -> u64 {
+        self.field(layout::TS_NATIVE_ID)
+    }
+
+    /// Non-zero while a trace or profile function of this thread runs.
+    #[cfg(not(Py_3_12))]
+    pub(crate) fn tracing(self) -> i32 {
+        self.field(layout::TS_TRACING)
+    }
+
+    /// The trace function installed for this thread, and its object (borrowed).
+    #[cfg(not(Py_3_12))]
+    pub(crate) fn trace_function(self) -> (Option<ffi::Py_tracefunc>, *mut ffi::PyObject) {
+        (self.field(layout::TS_C_TRACEFUNC), self.field(layout::TS_C_TRACEOBJ))
+    }
+
+    /// The newest frame, entry records of C included.
+    fn newest(self) -> Option<Frame> {
+        #[cfg(Py_3_13)]
+        let frame: *mut u8 = self.field(layout::TS_CURRENT_FRAME);
+        #[cfg(not(Py_3_13))]
+        let frame: *mut u8 = {
+            let cframe: *const u8 = self.field(layout::TS_CFRAME);
+            // SAFETY: a live thread state always has a C frame record.
+            unsafe { read(cframe, layout::CFRAME_CURRENT) }
+        };
+        Frame::from_ptr(frame)
+    }
+
+    /// The newest frame that runs Python code.
+    pub(crate) fn top(self) -> Option<Frame> {
+        self.newest().and_then(Frame::skip_entries)
+    }
+
+    /// An address on the C stack that belongs to the innermost evaluation loop of this thread.
+    pub(crate) fn eval_loop_address(self) -> Option<usize> {
+        #[cfg(not(Py_3_13))]
+        {
+            // A local variable of the evaluation loop on 3.11 and 3.12.
+            Some(self.field::<usize>(layout::TS_CFRAME))
+        }
+        #[cfg(Py_3_13)]
+        {
+            // The entry record is a local variable of the evaluation loop.
+            let mut frame = self.newest();
+            while let Some(f) = frame {
+                if f.is_entry_record() {
+                    return Some(f.address());
+                }
+                frame = f.previous_raw();
+            }
+            None
+        }
+    }
+
+    /// All thread states of the calling thread's interpreter.
+    pub(crate) fn all() -> impl Iterator<Item = ThreadState> {
+        // SAFETY: the GIL is held; the list does not change while it is.
+        let head = unsafe { ffi::PyInterpreterState_ThreadHead(ffi::PyInterpreterState_Get()) };
+        std::iter::successors((!head.is_null()).then_some(Self(head)), |ts| {
+            let next: *mut ffi::PyThreadState = ts.field(layout::TS_NEXT);
+            (!next.is_null()).then_some(Self(next))
+        })
+    }
+
+    /// The thread state with this id, if the thread still has one.
+    pub(crate) fn find(id: u64) -> Option<ThreadState> {
+        Self::all().find(|ts| ts.id() == id)
+    }
+}

@@ -1,0 +1,215 @@
+//! The native thread that keeps at it: re-arms the gate, sends signals, notices threads that have ended.
+//!
+//! A target may return from the frames that were armed, enter new ones, or block in a call right after the sender
+//! looked. So as long as an interrupt is pending the driver looks again: each millisecond at first, then less and less
+//! often. It takes the GIL for each look and nothing else; all decisions are made with the GIL held.
+//!
+//! *Shutdown.* A native thread that waits for the GIL while the interpreter is torn down is ended by the interpreter,
+//! in the middle of Rust frames. So an `atexit` function, registered when quell is imported, closes the driver and
+//! waits until it is out. After that nothing is delivered any more.
+
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+use pyo3::wrap_pyfunction;
+
+use super::record::{self, Record};
+use super::{gate, impersonate, signal};
+
+/// Between two looks at a fresh interrupt, and at one that has been pending for long.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(20);
+/// A thread that has not come by after this long gets events for everything that it starts.
+const ESCALATE: Duration = Duration::from_millis(20);
+
+struct Driver {
+    shared: Mutex<Shared>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Shared {
+    work: Vec<Work>,
+    running: bool,
+    /// The driver holds the GIL or waits for it.
+    inside: bool,
+    closed: bool,
+}
+
+struct Work {
+    record: Arc<Record>,
+    since: Instant,
+    next: Instant,
+    pause: Duration,
+    /// `State::events` at the last look.
+    events: u64,
+}
+
+/// Replaced in the child of a fork, where the old one's lock may be held by a thread that is gone.
+static DRIVER: AtomicPtr<Driver> = AtomicPtr::new(std::ptr::null_mut());
+
+fn driver() -> &'static Driver {
+    let known = DRIVER.load(Ordering::Acquire);
+    // SAFETY: a leaked box, or null.
+    if let Some(driver) = unsafe { known.as_ref() } {
+        return driver;
+    }
+    let fresh =
+        Box::into_raw(Box::new(Driver { shared: Mutex::default(), changed: Condvar::new() }));
+    match DRIVER.compare_exchange(known, fresh, Ordering::AcqRel, Ordering::Acquire) {
+        // SAFETY: leaked above, never freed.
+        Ok(_) => unsafe { &*fresh },
+        Err(other) => {
+            // SAFETY: nobody else has seen it.
+            drop(unsafe { Box::from_raw(fresh) });
+            // SAFETY: a leaked box of another thread.
+            unsafe { &*other }
+        }
+    }
+}
+
+impl Driver {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks after `record` until nothing is pending in it.
+pub(super) fn add(py: Python<'_>, record: &Arc<Record>) {
+    let driver = driver();
+    // The driver never waits for the GIL while it holds this lock.
+    let mut shared = driver.lock();
+    if shared.closed {
+        return;
+    }
+    let now = Instant::now();
+    let events = record.state(py, |s| s.events);
+    let work =
+        Work { record: record.clone(), since: now, next: now + SHORTEST, pause: SHORTEST, events };
+    match shared.work.iter_mut().find(|w| Arc::ptr_eq(&w.record, record)) {
+        Some(known) => known.next = known.next.min(work.next),
+        None => shared.work.push(work),
+    }
+    if !shared.running {
+        shared.running = spawn().is_ok();
+    }
+    drop(shared);
+    driver.changed.notify_all();
+}
+
+/// Starts the thread with every signal blocked, so that none meant for the program is spent on it.
+fn spawn() -> std::io::Result<()> {
+    crate::native::spawn("quell-driver", run)
+}
+
+fn run() {
+    let driver = driver();
+    let mut shared = driver.lock();
+    while !shared.closed {
+        let now = Instant::now();
+        match shared.work.iter().map(|w| w.next).min() {
+            None => shared = driver.changed.wait(shared).unwrap_or_else(PoisonError::into_inner),
+            Some(next) if next > now => {
+                let wait = driver.changed.wait_timeout(shared, next - now);
+                shared = wait.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            Some(_) => {
+                let mut work = std::mem::take(&mut shared.work);
+                shared.inside = true;
+                drop(shared);
+                let attached = Python::try_attach(|py| work.retain_mut(|w| look(py, w)));
+                shared = driver.lock();
+                shared.inside = false;
+                if attached.is_none() {
+                    shared.closed = true;
+                }
+                // What was added meanwhile stays; what is looked after already is not doubled.
+                work.retain(|w| !shared.work.iter().any(|new| Arc::ptr_eq(&new.record, &w.record)));
+                shared.work.append(&mut work);
+                driver.changed.notify_all();
+            }
+        }
+    }
+}
+
+/// One look; false when there is nothing left to do for the record.
+fn look(py: Python<'_>, work: &mut Work) -> bool {
+    let now = Instant::now();
+    if work.next > now {
+        return true;
+    }
+    let record = &work.record;
+    let lent = impersonate::expire(py);
+    if !record.thread().has_pending() {
+        gate::disarm(py, record);
+        return false;
+    }
+    let Some(ts) = record.thread_state() else {
+        record.thread().mark_exited();
+        gate::disarm(py, record);
+        return false;
+    };
+    let idle = record.state(py, |s| {
+        let idle = s.events == work.events;
+        if !idle {
+            s.declined = 0;
+        }
+        work.events = s.events;
+        idle
+    });
+    // A failure (no memory) is tried again at the next look.
+    let armed = gate::arm(py, record);
+    if now.duration_since(work.since) > ESCALATE && armed.is_ok() {
+        let _ = gate::escalate(py, record);
+    }
+    if idle && ts.ident() == signal::main_ident() {
+        signal::kick(ts);
+    } else if idle && !lent && record.state(py, |s| s.options.impersonate) {
+        impersonate::strike(py, ts);
+    }
+    if now.duration_since(work.since) > ESCALATE * 10 {
+        work.pause = (work.pause * 5 / 4).min(LONGEST);
+    }
+    work.next = now + work.pause;
+    true
+}
+
+/// Ends all delivery: called by `atexit`.
+#[pyfunction]
+fn shutdown(py: Python<'_>) {
+    let driver = driver();
+    py.detach(|| {
+        let mut shared = driver.lock();
+        shared.closed = true;
+        driver.changed.notify_all();
+        while shared.inside {
+            shared = driver.changed.wait(shared).unwrap_or_else(PoisonError::into_inner);
+        }
+    });
+    let work = std::mem::take(&mut driver.lock().work);
+    for work in work {
+        gate::disarm(py, &work.record);
+    }
+    impersonate::end(py);
+}
+
+/// In the child of a fork: only the calling thread is left, and no driver.
+#[pyfunction]
+fn after_fork_in_child(py: Python<'_>) {
+    DRIVER.store(std::ptr::null_mut(), Ordering::Release);
+    impersonate::forget(py);
+    signal::after_fork();
+    record::after_fork(py);
+    quell::after_fork_child();
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    py.import("atexit")?.getattr("register")?.call1((wrap_pyfunction!(shutdown, py)?,))?;
+    let hooks = pyo3::types::PyDict::new(py);
+    hooks.set_item("after_in_child", wrap_pyfunction!(after_fork_in_child, py)?)?;
+    py.import("posix")?.getattr("register_at_fork")?.call((), Some(&hooks))?;
+    Ok(())
+}

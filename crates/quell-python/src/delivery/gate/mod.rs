@@ -1,0 +1,94 @@
+//! The gate: it looks at the target's own instructions as the target runs them, and raises at the first harmless one.
+//!
+//! `PyThreadState_SetAsyncExc` raises where the evaluation loop next looks up, which is at a call's end or a backward
+//! jump; an exception there is handled as if the call or the jump had raised it. So it is raised outside the `try` that
+//! encloses a loop, between `acquire()` and `try:`, or in place of a value that a call has just returned. The gate
+//! has the interpreter call back before each instruction of the target and chooses itself: [`points`] says which
+//! instructions of a code object are harmless, this file whether the stack around allows it.
+//!
+//! Two ways to be called back: `sys.monitoring` instruction events from 3.12 ([`monitoring`]), a trace function on
+//! 3.11 ([`trace`]). Both run in the target, with the GIL held, and cost nothing once the gate is disarmed.
+//!
+//! *Politeness.* The gate does not raise where any frame of the target is inside the body of a `finally`, or inside
+//! the enter or exit of a context manager that a `with` statement runs, or inside a function called `acquire` whose
+//! caller opens a `try` next: the talk's masking between `lock.acquire()` and `try:`, for all Python code. A sender may
+//! insist with [`Options::force`](super::Options).
+
+mod opcodes;
+mod points;
+
+#[cfg(Py_3_12)]
+mod monitoring;
+#[cfg(not(Py_3_12))]
+mod trace;
+
+#[cfg(Py_3_12)]
+use monitoring as form;
+#[cfg(not(Py_3_12))]
+use trace as form;
+
+use pyo3::prelude::*;
+
+use super::record::Record;
+use super::swallow;
+use crate::cpython::code::Code;
+use crate::cpython::frame::Frame;
+use crate::cpython::thread::ThreadState;
+use points::{BEFORE_TRY, ENTERING, IN_FINALLY, LEAVING, Points, RUDE, SAFE};
+
+pub(super) use form::{Arming, arm, disarm, escalate, prepare};
+
+/// The target is about to execute the instruction at `offset` of `code`: raise here?
+///
+/// Err carries the exception; the gate is disarmed then.
+fn on_instruction(py: Python<'_>, record: &Record, code: Code, offset: i32) -> PyResult<()> {
+    let (holds, force, ceiling) = record.state(py, |s| {
+        s.events += 1;
+        (s.holds.len(), s.options.force, s.ceiling)
+    });
+    if holds > 0 {
+        return Ok(());
+    }
+    let flags = Points::of(py, code)?.at(offset);
+    let allowed = if force { flags & (SAFE | RUDE) != 0 } else { flags & (SAFE | RUDE) == SAFE };
+    if !allowed {
+        return Ok(());
+    }
+    let Some(top) = ThreadState::current().top() else { return Ok(()) };
+    if !below(ceiling, top) || swallow::would_swallow(py) || !(force || is_polite(py, top)?) {
+        return Ok(());
+    }
+    match record.take(py, false) {
+        Some(interrupt) => {
+            disarm(py, record);
+            Err(record.delivered(py, interrupt))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether `top` is the frame that swallowed the last raise, or that frame has returned.
+fn below(ceiling: Option<usize>, top: Frame) -> bool {
+    ceiling.is_none_or(|c| top.address() == c || top.stack().all(|f| f.address() != c))
+}
+
+/// Whether no caller of the running frame is in the middle of cleaning up or of setting up.
+fn is_polite(py: Python<'_>, top: Frame) -> PyResult<bool> {
+    let mut called = top;
+    for frame in top.stack().skip(1) {
+        let Some(code) = frame.code() else { continue };
+        let flags = Points::of(py, code)?.at(frame.lasti());
+        let acquiring =
+            flags & BEFORE_TRY != 0 && called.code().is_some_and(|c| c.is_named(c"acquire"));
+        if flags & (IN_FINALLY | ENTERING | LEAVING) != 0 || acquiring {
+            return Ok(false);
+        }
+        called = frame;
+    }
+    Ok(true)
+}
+
+/// The code objects on a thread's stack.
+fn codes(ts: ThreadState) -> impl Iterator<Item = Code> {
+    ts.top().into_iter().flat_map(Frame::stack).filter_map(Frame::code)
+}

@@ -1,0 +1,197 @@
+//! The gate on 3.11: a trace function that the target does not know of.
+//!
+//! `f_trace_opcodes` is set on the target's frames and the thread's trace function is replaced by ours, with the old
+//! object left in place, so that `sys.gettrace()` answers as before. Every event that is not our own is passed on to the
+//! old function. Only opcode events raise: an exception raised from a line event that a jump caused skips the frame's
+//! own handlers.
+
+use std::collections::HashSet;
+use std::ffi::c_int;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::super::record::Record;
+use super::points::Points;
+use super::{codes, on_instruction};
+use crate::cpython::code::Code;
+use crate::cpython::layout;
+use crate::cpython::thread::ThreadState;
+
+/// What is switched on for one record.
+#[derive(Default)]
+pub(in super::super) struct Arming {
+    armed: bool,
+    /// Frame objects whose `f_trace_opcodes` is our doing, by address.
+    frames: HashSet<usize>,
+    /// The trace function that stood there before ours.
+    before: Option<ffi::Py_tracefunc>,
+}
+
+unsafe extern "C" {
+    fn _PyEval_SetTrace(
+        ts: *mut ffi::PyThreadState,
+        function: Option<ffi::Py_tracefunc>,
+        object: *mut ffi::PyObject,
+    ) -> c_int;
+    fn PyThreadState_GetFrame(ts: *mut ffi::PyThreadState) -> *mut ffi::PyFrameObject;
+    fn PyFrame_GetBack(frame: *mut ffi::PyFrameObject) -> *mut ffi::PyFrameObject;
+    fn PyFrame_GetLasti(frame: *mut ffi::PyFrameObject) -> c_int;
+}
+
+/// Does everything that can run Python code, before anything is decided.
+pub(in super::super) fn prepare(py: Python<'_>) -> PyResult<()> {
+    super::opcodes::Opcodes::get(py).map(drop)
+}
+
+/// The frame's wish for opcode events.
+fn wish(frame: *mut ffi::PyFrameObject) -> *mut bool {
+    frame.cast::<u8>().wrapping_add(layout::FO_TRACE_OPCODES).cast()
+}
+
+fn mark(py: Python<'_>, record: &Record, frame: *mut ffi::PyFrameObject) {
+    // SAFETY: a live frame object; the field is a char that holds 0 or 1.
+    unsafe {
+        if !*wish(frame) {
+            *wish(frame) = true;
+            record.state(py, |s| s.arming.frames.insert(frame as usize));
+        }
+    }
+}
+
+fn unmark(py: Python<'_>, record: &Record, frame: *mut ffi::PyFrameObject) {
+    if record.state(py, |s| s.arming.frames.remove(&(frame as usize))) {
+        // SAFETY: as above; it was ours to set.
+        unsafe { *wish(frame) = false };
+    }
+}
+
+/// Calls `f` for each frame object of the thread, which are made if need be.
+fn for_frames(ts: ThreadState, mut f: impl FnMut(*mut ffi::PyFrameObject)) {
+    // SAFETY: new references, each given back once the next one is taken.
+    unsafe {
+        let mut frame = PyThreadState_GetFrame(ts.as_ptr());
+        while !frame.is_null() {
+            f(frame);
+            let back = PyFrame_GetBack(frame);
+            ffi::Py_DECREF(frame.cast());
+            frame = back;
+        }
+    }
+}
+
+fn is_ours(ts: ThreadState) -> bool {
+    ts.trace_function().0.is_some_and(|f| f as usize == trace as *const () as usize)
+}
+
+/// Puts the trace function in place and marks the target's frames.
+pub(in super::super) fn arm(py: Python<'_>, record: &Record) -> PyResult<()> {
+    let Some(ts) = record.thread_state() else { return Ok(()) };
+    // Collected first: the analysis allocates.
+    let stack: Vec<Code> = codes(ts).collect();
+    for code in stack {
+        Points::of(py, code)?;
+    }
+    record.state(py, |s| s.arming.armed = true);
+    // Inside the old trace function a mark would show it one opcode event; the next look is soon.
+    if ts.tracing() == 0 {
+        for_frames(ts, |frame| mark(py, record, frame));
+    }
+    if !is_ours(ts) {
+        let (before, object) = ts.trace_function();
+        record.state(py, |s| s.arming.before = before);
+        set_trace(py, ts, Some(trace), object)?;
+    }
+    Ok(())
+}
+
+fn set_trace(
+    py: Python<'_>,
+    ts: ThreadState,
+    function: Option<ffi::Py_tracefunc>,
+    object: *mut ffi::PyObject,
+) -> PyResult<()> {
+    // SAFETY: the call drops the old reference to `object` before it takes its own: it is kept alive across it.
+    unsafe {
+        ffi::Py_XINCREF(object);
+        let outcome = _PyEval_SetTrace(ts.as_ptr(), function, object);
+        ffi::Py_XDECREF(object);
+        if outcome < 0 {
+            return Err(PyErr::fetch(py));
+        }
+    }
+    Ok(())
+}
+
+/// 3.11 traces whatever the thread enters: there is nothing to add.
+pub(in super::super) fn escalate(_py: Python<'_>, _record: &Record) -> PyResult<()> {
+    Ok(())
+}
+
+/// Puts the old trace function back and takes the marks away.
+pub(in super::super) fn disarm(py: Python<'_>, record: &Record) {
+    if !record.state(py, |s| std::mem::replace(&mut s.arming.armed, false)) {
+        return;
+    }
+    let Some(ts) = record.thread_state() else {
+        record.state(py, |s| s.arming = Arming::default());
+        return;
+    };
+    for_frames(ts, |frame| unmark(py, record, frame));
+    let before = record.state(py, |s| {
+        s.arming.frames.clear();
+        s.arming.before.take()
+    });
+    if is_ours(ts)
+        && let Err(error) = set_trace(py, ts, before, ts.trace_function().1)
+    {
+        // An audit hook refused; ours stays and passes everything on.
+        record.state(py, |s| s.arming.before = before);
+        error.write_unraisable(py, None);
+    }
+}
+
+/// The trace function. Runs in the target, with the GIL held.
+extern "C" fn trace(
+    object: *mut ffi::PyObject,
+    frame: *mut ffi::PyFrameObject,
+    what: c_int,
+    argument: *mut ffi::PyObject,
+) -> c_int {
+    // SAFETY: called by the interpreter with the GIL held.
+    let py = unsafe { Python::assume_attached() };
+    let Some(record) = Record::existing(py) else { return 0 };
+    let (before, mine) =
+        record.state(py, |s| (s.arming.before, s.arming.frames.contains(&(frame as usize))));
+    if let Some(before) = before
+        && (what != ffi::PyTrace_OPCODE || !mine)
+    {
+        // SAFETY: the thread's own trace function, called as the interpreter would have called it.
+        let outcome = unsafe { before(object, frame, what, argument) };
+        if outcome != 0 {
+            return outcome;
+        }
+    }
+    if !record.state(py, |s| s.arming.armed) || !record.thread().has_pending() {
+        return 0;
+    }
+    match what {
+        ffi::PyTrace_CALL | ffi::PyTrace_LINE => mark(py, record, frame),
+        ffi::PyTrace_RETURN => unmark(py, record, frame),
+        ffi::PyTrace_OPCODE => {
+            // SAFETY: the frame is live; its code is borrowed from it.
+            let (code, offset) = unsafe {
+                let code = ffi::PyFrame_GetCode(frame);
+                ffi::Py_DECREF(code.cast());
+                (code, PyFrame_GetLasti(frame))
+            };
+            let Some(code) = Code::from_object(code.cast()) else { return 0 };
+            if let Err(error) = on_instruction(py, record, code, offset) {
+                error.restore(py);
+                return -1;
+            }
+        }
+        _ => {}
+    }
+    0
+}

@@ -1,0 +1,81 @@
+//! Which quell locks a Python thread holds, and whether an exception here would release them.
+//!
+//! A hold is *covered* at an instruction if an exception there runs the handler that belongs to the acquire: the
+//! `finally` of the `try` that starts right after it, or the exit of its `with`. Where every hold is covered a wait
+//! may be interrupted as if nothing were held; where one is not, the interrupt waits for the release.
+
+use pyo3::prelude::*;
+
+use super::record::Record;
+use crate::cpython::code::{Code, Handler};
+use crate::cpython::frame::Frame;
+use crate::cpython::thread::ThreadState;
+
+/// A lock that was acquired, and where.
+pub(super) struct Hold {
+    key: *const (),
+    /// Address of the frame that acquired, and its position then.
+    frame: usize,
+    lasti: i32,
+}
+
+// SAFETY: the key is compared, never followed.
+unsafe impl Send for Hold {}
+
+impl Hold {
+    /// A hold of the calling thread, acquired by its running frame.
+    #[inline]
+    pub(super) fn here(key: *const ()) -> Self {
+        match ThreadState::current().top() {
+            Some(frame) => Self { key, frame: frame.address(), lasti: frame.lasti() },
+            None => Self { key, frame: 0, lasti: -1 },
+        }
+    }
+
+    #[inline]
+    pub(super) fn key(&self) -> *const () {
+        self.key
+    }
+
+    fn is_covered(&self, stack: Option<Frame>) -> bool {
+        stack
+            .and_then(|top| top.stack().find(|f| f.address() == self.frame))
+            .and_then(|frame| Some(is_covered_in(frame.code()?, self.lasti, frame.lasti())))
+            .unwrap_or(false)
+    }
+}
+
+/// The first body starts at most so many code units after the call: its caches, a store, a NOP.
+const NEAR: usize = 8;
+
+fn is_covered_in(code: Code, acquired: i32, now: i32) -> bool {
+    let (Ok(acquired), Ok(now)) = (usize::try_from(acquired), usize::try_from(now)) else {
+        return false;
+    };
+    let (acquired, now) = (acquired / 2, now / 2);
+    let handlers = code.handlers();
+    let home = handlers.iter().filter(|h| h.start > acquired).min_by_key(|h| h.start);
+    let Some(home) = home.filter(|h| h.start - acquired <= NEAR) else { return false };
+    let handler =
+        |unit: usize| handlers.iter().find(|h: &&Handler| h.start <= unit && unit < h.end);
+    let mut at = now;
+    for _ in 0..handlers.len() + 1 {
+        match handler(at) {
+            Some(h) if h.target == home.target => return true,
+            Some(h) => at = h.target,
+            None => return false,
+        }
+    }
+    false
+}
+
+/// Whether every hold of the calling thread is covered where it is now.
+pub(super) fn covered(py: Python<'_>, record: &Record) -> PyResult<bool> {
+    Ok(record.state(py, |s| {
+        if s.holds.is_empty() {
+            return true;
+        }
+        let top = ThreadState::current().top();
+        s.holds.iter().all(|hold| hold.is_covered(top))
+    }))
+}

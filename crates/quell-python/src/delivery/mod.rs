@@ -1,0 +1,233 @@
+//! How an interrupt reaches a Python thread.
+//!
+//! An interrupt is recorded in the target's slot of the core (FIFO, receipts, masks), with the exception instance
+//! as its reason. **Only the target takes it out again**, with the GIL held, at a place where it can raise it at
+//! once. So there is no state "posted to the interpreter, not yet raised": a receipt that is withdrawn will never be
+//! raised, one that is delivered has been, and leaving a timeout scope needs no handshake with anybody.
+//!
+//! What remains is to bring the target to such a place:
+//!
+//! | the target is | what brings it there |
+//! | --- | --- |
+//! | blocked in a quell operation | the core's kick; the operation raises ([`raise`]) |
+//! | about to acquire a quell lock, holding none | the acquire looks first ([`deliver_before_acquire`]) |
+//! | running Python code | the [gate](gate): the interpreter shows the target its own instructions |
+//! | holding quell locks | the gate waits; the release of the last one looks ([`deliver_after_release`]) |
+//! | the main thread, blocked in somebody else's call | a [signal] whose Python-level handler raises or declines |
+//! | another thread, blocked in somebody else's call | the same signal, with [impersonation](impersonate), if the caller allows it |
+//!
+//! The sender arms the gate itself, holding the GIL anyway; a native thread, the [driver], repeats and escalates until
+//! the interrupt has ended one way or another. Everything here runs with the GIL held unless it says otherwise, and
+//! nothing between a check and the act it allows runs Python code or releases the GIL.
+//!
+//! A thread that nobody has interrupted and that has used no quell primitive costs nothing and knows nothing of this.
+
+mod driver;
+mod gate;
+mod gil_cell;
+mod holds;
+mod impersonate;
+mod reason;
+mod record;
+mod signal;
+mod swallow;
+mod target;
+mod unraisable;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use quell::wait::Wait;
+use quell::{Interrupted, Receipt};
+
+pub use reason::Admit;
+pub use record::{Unheld, current_thread};
+pub use target::{Target, main_target, target_by_ident, targets};
+
+use reason::Reason;
+use record::Record;
+
+/// How far a sender lets an interrupt go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Raise also inside `finally` bodies, context managers' enter and exit, and before a `try`.
+    pub force: bool,
+    /// The process lends its main thread's identity to a thread that is blocked in the standard library.
+    pub impersonate: bool,
+}
+
+/// Sends `exc`, an exception class or instance, to `target`.
+///
+/// Not an interruption point. The interrupt waits its turn behind earlier ones of the same target.
+pub fn interrupt(
+    py: Python<'_>,
+    target: &Target,
+    exc: &Bound<'_, PyAny>,
+    options: Options,
+) -> PyResult<Receipt> {
+    send(py, target, exc, options, None)
+}
+
+/// As [`interrupt`], with a last look by the target.
+pub fn interrupt_admitted(
+    py: Python<'_>,
+    target: &Target,
+    exc: &Bound<'_, PyAny>,
+    options: Options,
+    admit: Arc<dyn Admit>,
+) -> PyResult<Receipt> {
+    send(py, target, exc, options, Some(admit))
+}
+
+fn send(
+    py: Python<'_>,
+    target: &Target,
+    exc: &Bound<'_, PyAny>,
+    options: Options,
+    admit: Option<Arc<dyn Admit>>,
+) -> PyResult<Receipt> {
+    if !crate::cpython::layout::verify() {
+        return Err(PyRuntimeError::new_err(
+            "quell cannot interrupt on this interpreter: its internal layout is not the one that CPython \
+             of this version has; rebuild quell for it",
+        ));
+    }
+    let instance = instantiate(exc)?;
+    // Everything that can run Python code or release the GIL comes first.
+    gate::prepare(py)?;
+    signal::prepare(py);
+    unraisable::install(py)?;
+    let record = target.record();
+    let receipt = record.thread().interrupt(quell::Interrupt::new(Reason::new(instance, admit)));
+    start(py, record, options)?;
+    Ok(receipt)
+}
+
+/// Repeats the effort for what is pending in `target`, now with these options added to the earlier ones.
+pub fn poke(py: Python<'_>, target: &Target, options: Options) -> PyResult<()> {
+    if target.record().thread().has_pending() {
+        start(py, target.record(), options)?;
+    }
+    Ok(())
+}
+
+/// Takes back everything that is pending in `target`; returns how many interrupts that were.
+pub fn withdraw_all(_py: Python<'_>, target: &Target) -> usize {
+    target.record().thread().withdraw_all()
+}
+
+fn start(py: Python<'_>, record: &Arc<Record>, options: Options) -> PyResult<()> {
+    record.allow(py, options);
+    gate::arm(py, record)?;
+    driver::add(py, record);
+    Ok(())
+}
+
+fn instantiate<'py>(exc: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = exc.py();
+    let base = py.get_type::<pyo3::exceptions::PyBaseException>();
+    let instance = match exc.cast::<pyo3::types::PyType>() {
+        Ok(class) if class.is_subclass(&base)? => class.call0()?,
+        _ => exc.clone(),
+    };
+    if instance.is_instance(&base)? {
+        return Ok(instance);
+    }
+    Err(PyTypeError::new_err(format!(
+        "an interrupt must be an exception class or instance, not {}",
+        exc.repr().map_or_else(|_| exc.get_type().to_string(), |r| r.to_string())
+    )))
+}
+
+// ---- called by the target itself
+
+/// The error that raises `interrupted`, which a wait of the calling thread returned. None if its sender does not want it
+/// raised here: then the wait goes on.
+pub fn raise(py: Python<'_>, interrupted: Interrupted) -> Option<PyErr> {
+    let interrupt = interrupted.into_interrupt();
+    let admitted = record::is_admitted(py, &interrupt);
+    admitted.then(|| Record::current(py).delivered(py, interrupt))
+}
+
+/// Raises what is pending in the calling thread if it holds no quell lock and is not masked. For an operation that is
+/// about to acquire. One load when nothing is pending.
+#[inline]
+pub fn deliver_before_acquire(py: Python<'_>) -> PyResult<()> {
+    let record = Record::current(py);
+    if !record.thread().has_pending() {
+        return Ok(());
+    }
+    deliver_now(py, record, false)
+}
+
+/// Raises what is pending in the calling thread once its last hold is gone.
+#[inline]
+pub fn deliver_after_release(py: Python<'_>) -> PyResult<()> {
+    deliver_before_acquire(py)
+}
+
+/// An interruption point: raises what is pending if masks allow it and every hold is covered by a handler.
+pub fn checkpoint(py: Python<'_>) -> PyResult<()> {
+    let record = Record::current(py);
+    if record.thread().has_pending() && holds::covered(py, record)? {
+        return take(py, record, false);
+    }
+    Ok(())
+}
+
+#[cold]
+fn deliver_now(py: Python<'_>, record: &Record, where_blocked: bool) -> PyResult<()> {
+    if record.holds(py) > 0 {
+        return Ok(());
+    }
+    take(py, record, where_blocked)
+}
+
+fn take(py: Python<'_>, record: &Record, where_blocked: bool) -> PyResult<()> {
+    if swallow::would_swallow(py) {
+        return Ok(());
+    }
+    match record.take(py, where_blocked) {
+        Some(interrupt) => Err(record.delivered(py, interrupt)),
+        None => Ok(()),
+    }
+}
+
+/// How the calling thread may wait: not for interrupts while a hold is not covered, and with an eye on signals in the
+/// main thread.
+pub fn wait_options(py: Python<'_>, deadline: Option<Instant>) -> PyResult<Wait> {
+    let record = Record::current(py);
+    let interruptible = holds::covered(py, record)? && !swallow::would_swallow(py);
+    Ok(Wait { deadline, interruptible, signals: signal::runs_handlers() })
+}
+
+/// Notes that the calling thread has acquired the lock `key`.
+#[inline]
+pub fn hold(py: Python<'_>, key: *const ()) {
+    Record::current(py).hold(py, key);
+}
+
+/// Notes that the calling thread has released the lock `key`.
+#[inline]
+pub fn unhold(py: Python<'_>, key: *const ()) -> Unheld {
+    Record::current(py).unhold(py, key)
+}
+
+/// Notes that a lock was released, or has ceased to exist, that another thread than the calling one holds.
+#[cold]
+pub fn unhold_foreign(py: Python<'_>, key: *const ()) {
+    let Some(record) = record::holder(py, key) else { return };
+    if record.unhold(py, key) == Unheld::Last && record.thread().has_pending() {
+        // A failure to arm is made good by the driver.
+        let _ = gate::arm(py, &record);
+        driver::add(py, &record);
+    }
+}
+
+/// Exports of this folder.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    signal::prepare(module.py());
+    driver::register(module)
+}

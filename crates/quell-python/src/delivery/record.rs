@@ -1,0 +1,303 @@
+//! What is known of each Python thread: its thread in the core, its holds, what was raised in it last.
+//!
+//! Records are keyed by `PyThreadState.id`, which is never reused, and found by their own thread through a
+//! thread-local pointer. A record is made by its own thread on first use, or by whoever interrupts the thread first;
+//! then the thread adopts it when it first runs quell code.
+//!
+//! *Lifetime.* The table owns the records. One is dropped from it only when its thread has ended for the core as
+//! well, that is, when the operating system's thread has run its destructors ([`sweep`]): until then the thread-local
+//! pointer may be followed. Whoever keeps a record beyond one look (a target, the driver) owns a share of it.
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+use std::ffi::c_int;
+use std::ptr;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use quell::Interrupt;
+use quell::thread::Thread;
+
+use super::Options;
+use super::gate::{self, Arming};
+use super::gil_cell::GilCell;
+use super::holds::Hold;
+use super::reason::Reason;
+use crate::cpython::thread::ThreadState;
+
+/// One Python thread.
+pub(super) struct Record {
+    thread: Thread,
+    tstate_id: u64,
+    ident: u64,
+    state: GilCell<State>,
+}
+
+/// What the GIL guards of a record.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) holds: Vec<Hold>,
+    pub(super) arming: Arming,
+    pub(super) options: Options,
+    /// The interrupt that was raised last, without its exception, and the number its exception carries.
+    last: Option<(Interrupt, i64)>,
+    /// Nothing is raised in frames above this one: one of them swallowed the last raise.
+    pub(super) ceiling: Option<usize>,
+    /// Instructions of this thread that the gate has seen since it was armed.
+    pub(super) events: u64,
+    /// Signals that found the thread outside any call, in a row.
+    pub(super) declined: u32,
+    pub(super) adopted: bool,
+}
+
+static RECORDS: GilCell<Option<HashMap<u64, Arc<Record>>>> = GilCell::new(None);
+
+thread_local! {
+    /// The record of this thread's newest thread state. Not owned: records outlive their threads.
+    static MINE: Cell<*const Record> = const { Cell::new(ptr::null()) };
+}
+
+/// The attribute that marks an exception as raised by quell, while it may still be swallowed.
+const MARK: &std::ffi::CStr = c"__quell_serial__";
+
+impl Record {
+    /// The calling thread's record.
+    #[inline]
+    pub(super) fn current(py: Python<'_>) -> &Record {
+        let mine = MINE.get();
+        // SAFETY: a non-null pointer is that of this thread's record, which is kept while the thread runs.
+        if let Some(record) = unsafe { mine.as_ref() }
+            && record.tstate_id == ThreadState::current().id()
+        {
+            return record;
+        }
+        Self::find_or_make_mine(py)
+    }
+
+    #[cold]
+    fn find_or_make_mine(py: Python<'_>) -> &Record {
+        let record = Arc::as_ptr(&Self::of(py, ThreadState::current()));
+        MINE.set(record);
+        // SAFETY: the table owns it as long as this thread runs.
+        let record = unsafe { &*record };
+        if !record.state(py, |s| std::mem::replace(&mut s.adopted, true)) {
+            // Fails only where the thread has a core record already, which `of` then used.
+            let _ = quell::thread::adopt(&record.thread);
+        }
+        record
+    }
+
+    /// The calling thread's record if it has one; makes nothing.
+    #[inline]
+    pub(super) fn existing(py: Python<'_>) -> Option<&Record> {
+        let id = ThreadState::current().id();
+        // SAFETY: as in `current`.
+        match unsafe { MINE.get().as_ref() } {
+            Some(record) if record.tstate_id == id => Some(record),
+            _ => RECORDS
+                .with(py, |records| records.as_ref().is_some_and(|r| r.contains_key(&id)))
+                .then(|| Self::current(py)),
+        }
+    }
+
+    /// The record of a thread state, made if need be.
+    pub(super) fn of(py: Python<'_>, ts: ThreadState) -> Arc<Record> {
+        let id = ts.id();
+        let known = RECORDS.with(py, |records| records.as_ref().and_then(|r| r.get(&id)).cloned());
+        if let Some(record) = known {
+            return record;
+        }
+        let own = ts == ThreadState::current() && quell::thread::is_registered();
+        let thread = if own { quell::thread::current() } else { Thread::unattached(None) };
+        let record = Arc::new(Record {
+            thread,
+            tstate_id: id,
+            ident: ts.ident(),
+            state: GilCell::new(State { adopted: own, ..State::default() }),
+        });
+        sweep(py);
+        RECORDS.with(py, |records| records.get_or_insert_default().insert(id, record.clone()));
+        record
+    }
+
+    pub(super) fn thread(&self) -> &Thread {
+        &self.thread
+    }
+
+    pub(super) fn tstate_id(&self) -> u64 {
+        self.tstate_id
+    }
+
+    pub(super) fn ident(&self) -> u64 {
+        self.ident
+    }
+
+    /// The thread's state in the interpreter, if the thread has not ended.
+    pub(super) fn thread_state(&self) -> Option<ThreadState> {
+        ThreadState::find(self.tstate_id)
+    }
+
+    #[inline]
+    pub(super) fn state<R>(&self, py: Python<'_>, f: impl FnOnce(&mut State) -> R) -> R {
+        self.state.with(py, f)
+    }
+
+    pub(super) fn allow(&self, py: Python<'_>, options: Options) {
+        self.state(py, |s| {
+            s.options.force |= options.force;
+            s.options.impersonate |= options.impersonate;
+        });
+    }
+
+    // ---- holds
+
+    #[inline]
+    pub(super) fn hold(&self, py: Python<'_>, key: *const ()) {
+        self.state(py, |s| s.holds.push(Hold::here(key)));
+    }
+
+    #[inline]
+    pub(super) fn unhold(&self, py: Python<'_>, key: *const ()) -> Unheld {
+        self.state(py, |s| {
+            let Some(at) = s.holds.iter().rposition(|h| h.key() == key) else {
+                return Unheld::NotMine;
+            };
+            s.holds.remove(at);
+            if s.holds.is_empty() { Unheld::Last } else { Unheld::NotLast }
+        })
+    }
+
+    #[inline]
+    pub(super) fn holds(&self, py: Python<'_>) -> usize {
+        self.state(py, |s| s.holds.len())
+    }
+
+    // ---- delivery, by the thread itself
+
+    /// Takes the next interrupt that may be raised in the calling thread, whose record this is.
+    pub(super) fn take(&self, py: Python<'_>, where_blocked: bool) -> Option<Interrupt> {
+        loop {
+            let interrupt = quell::interrupt::take_pending(where_blocked)?;
+            if is_admitted(py, &interrupt) {
+                return Some(interrupt);
+            }
+        }
+    }
+
+    /// The exception of an interrupt that was taken, ready to be raised.
+    pub(super) fn delivered(&self, py: Python<'_>, interrupt: Interrupt) -> PyErr {
+        let Some(exception) = interrupt.downcast_ref::<Reason>().and_then(|r| r.take(py)) else {
+            // Sent through the core by other code of the process.
+            let text = format!("interrupted: {interrupt:?}");
+            return PyErr::from_type(crate::exceptions::interrupt_type(py).clone(), text);
+        };
+        let exception = exception.into_bound(py);
+        let serial = self.state(py, |s| s.last.as_ref().map_or(1, |(_, n)| n + 1));
+        // An exception that takes no attributes is not recognised where it is swallowed.
+        let _ = exception.setattr(c_str(MARK), serial);
+        let previous = self.state(py, |s| {
+            s.ceiling = None;
+            if !self.thread.has_pending() {
+                s.options = Options::default();
+            }
+            s.last.replace((interrupt, serial))
+        });
+        drop(previous);
+        PyErr::from_value(exception)
+    }
+
+    /// The interpreter has swallowed `exception` in the calling thread: if it is the one raised last, it is pending
+    /// again, not to be raised above the frame that runs now.
+    pub(super) fn swallowed(&self, py: Python<'_>, exception: &Bound<'_, PyAny>) -> bool {
+        let Ok(serial) = exception.getattr(c_str(MARK)).and_then(|n| n.extract::<i64>()) else {
+            return false;
+        };
+        let Some((interrupt, _)) =
+            self.state(py, |s| s.last.take_if(|(_, number)| *number == serial))
+        else {
+            return false;
+        };
+        // SAFETY: an exception instance; None drops the traceback of the raise that did not count.
+        let _: c_int = unsafe {
+            pyo3::ffi::PyException_SetTraceback(exception.as_ptr(), pyo3::ffi::Py_None())
+        };
+        if let Some(reason) = interrupt.downcast_ref::<Reason>() {
+            reason.put_back(py, exception.clone().unbind());
+        }
+        let ceiling = ThreadState::current().top().map(|f| f.address());
+        self.state(py, |s| s.ceiling = ceiling);
+        quell::interrupt::requeue_front(interrupt);
+        true
+    }
+}
+
+fn c_str(text: &'static std::ffi::CStr) -> &'static str {
+    text.to_str().unwrap_or_default()
+}
+
+/// Whether the sender of `interrupt` wants it raised where the calling thread is.
+pub(super) fn is_admitted(py: Python<'_>, interrupt: &Interrupt) -> bool {
+    interrupt.downcast_ref::<Reason>().is_none_or(|reason| reason.is_admitted(py))
+}
+
+/// What a release meant for the holds of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unheld {
+    /// The thread holds nothing now.
+    Last,
+    /// It holds other locks still, or the same one again.
+    NotLast,
+    /// The thread does not hold this lock: another thread acquired it.
+    NotMine,
+}
+
+/// The core's handle of the calling Python thread.
+pub fn current_thread(py: Python<'_>) -> Thread {
+    Record::current(py).thread.clone()
+}
+
+/// The record of the thread that holds the lock `key`.
+pub(super) fn holder(py: Python<'_>, key: *const ()) -> Option<Arc<Record>> {
+    RECORDS.with(py, |records| {
+        let mut all = records.as_ref()?.values();
+        all.find(|r| r.state(py, |s| s.holds.iter().any(|h| h.key() == key))).cloned()
+    })
+}
+
+/// Drops the records of threads that have ended, each time the table has doubled.
+fn sweep(py: Python<'_>) {
+    const FEW: usize = 64;
+    let gone: Vec<_> = RECORDS.with(py, |records| {
+        let records = records.get_or_insert_default();
+        if records.len() < FEW || !records.len().is_power_of_two() {
+            return Vec::new();
+        }
+        let living: HashSet<u64> = ThreadState::all().map(ThreadState::id).collect();
+        let ended = |id: &u64, record: &mut Arc<Record>| {
+            let running = record.state(py, |s| s.adopted) && record.thread.is_alive();
+            !running && !living.contains(id)
+        };
+        records.extract_if(ended).collect()
+    });
+    for (_, record) in &gone {
+        record.thread.mark_exited();
+    }
+}
+
+/// In the child of a fork: forgets every thread but the calling one, and what was pending in that one. The interrupts
+/// are the parent's: each of them ends there, once.
+pub(super) fn after_fork(py: Python<'_>) {
+    let me = ThreadState::current().id();
+    let (mine, others): (Vec<_>, Vec<_>) = RECORDS.with(py, |records| {
+        records.take().unwrap_or_default().into_iter().partition(|(id, _)| *id == me)
+    });
+    for (_, record) in others.iter().chain(&mine) {
+        gate::disarm(py, record);
+    }
+    for (_, record) in &mine {
+        record.thread.withdraw_all();
+    }
+    RECORDS.with(py, |records| *records = Some(mine.into_iter().collect()));
+    // Leaked on purpose: the gone threads' interrupts hold exceptions whose frames nobody will unwind.
+    std::mem::forget(others);
+}

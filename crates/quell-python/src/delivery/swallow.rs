@@ -1,0 +1,168 @@
+//! Places where the interpreter would swallow an exception: finalizers and the like.
+//!
+//! An exception that leaves a `__del__`, a weak reference's callback, a garbage collection callback or a generator
+//! that the collector closes is printed as ignored and gone: the interrupt would be lost and the body cut. One that
+//! is raised in an event loop's own code ends the loop and not the task that ran too long. So nothing is raised while
+//! one of these is on the stack; it is raised when they have returned. What this cannot see (a callback from foreign
+//! C code) is caught by the [unraisable hook](super::unraisable).
+
+use std::ffi::c_int;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyString;
+
+use crate::cpython::code::Code;
+use crate::cpython::frame::Frame;
+use crate::cpython::thread::ThreadState;
+
+const CO_VARARGS: c_int = 0x4;
+const CO_COROUTINE: c_int = 0x80;
+
+/// Whether an exception raised now in the calling thread would be swallowed.
+pub(super) fn would_swallow(py: Python<'_>) -> bool {
+    let mut in_coroutine = false;
+    ThreadState::current().top().into_iter().flat_map(Frame::stack).any(|frame| {
+        let Some(code) = frame.code() else { return false };
+        if frame.is_called_from_c() && swallows(py, frame, code) {
+            return true;
+        }
+        in_coroutine |= code.flags() & CO_COROUTINE != 0;
+        !in_coroutine && code.is_qualified(c"BaseEventLoop.run_forever")
+    })
+}
+
+/// Borrowed arguments of a frame, taken out of their cells.
+struct Arguments {
+    frame: Frame,
+    code: Code,
+}
+
+impl Arguments {
+    fn get(&self, i: usize) -> *mut ffi::PyObject {
+        let object = self.frame.local(i);
+        // SAFETY: locals of a live frame are live objects or null; a cell's content likewise.
+        unsafe {
+            if !object.is_null() && ffi::PyCell_Check(object) != 0 {
+                // Borrowed, like the cell itself.
+                return PyCell_GET(object);
+            }
+        }
+        object
+    }
+
+    /// The first few positional arguments, and all of `*args`.
+    fn all(&self) -> Vec<*mut ffi::PyObject> {
+        const FEW: usize = 4;
+        let count = self.code.argcount();
+        let mut all: Vec<_> = (0..count.min(FEW)).map(|i| self.get(i)).collect();
+        if self.code.flags() & CO_VARARGS != 0 {
+            let rest = self.get(count + self.code.kwonlyargcount());
+            // SAFETY: checked to be a tuple; its items are borrowed from it.
+            unsafe {
+                if !rest.is_null() && ffi::PyTuple_Check(rest) != 0 {
+                    all.extend((0..ffi::PyTuple_Size(rest)).map(|i| ffi::PyTuple_GetItem(rest, i)));
+                }
+            }
+        }
+        all.retain(|object| !object.is_null());
+        all
+    }
+}
+
+#[allow(non_snake_case)]
+/// What a cell holds, borrowed.
+///
+/// # Safety
+/// `cell` must be a live cell.
+unsafe fn PyCell_GET(cell: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the one field of a cell follows the object header.
+    unsafe { cell.cast::<u8>().add(size_of::<ffi::PyObject>()).cast::<*mut ffi::PyObject>().read() }
+}
+
+fn swallows(py: Python<'_>, frame: Frame, code: Code) -> bool {
+    if code.is_named(c"__del__") || closes_generator(frame) {
+        return true;
+    }
+    let arguments = Arguments { frame, code }.all();
+    if arguments.iter().any(|&a| is_dead_reference(a)) {
+        return true;
+    }
+    if let Some(&first) = arguments.first()
+        && is_finalizer_of(py, first, code)
+    {
+        return true;
+    }
+    arguments.windows(2).any(|pair| is_gc_callback(pair[0], pair[1]))
+}
+
+/// The frame is a generator's that handles GeneratorExit: `close()`, explicit or by the collector.
+fn closes_generator(frame: Frame) -> bool {
+    frame.generator_exception().is_some_and(|value| {
+        // SAFETY: a live exception, compared with a static type.
+        unsafe { ffi::PyErr_GivenExceptionMatches(value, ffi::PyExc_GeneratorExit) != 0 }
+    })
+}
+
+fn is_dead_reference(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: `object` is live; a weak reference's referent is borrowed and only compared.
+    unsafe { ffi::PyWeakref_Check(object) != 0 && referent(object) == ffi::Py_None() }
+}
+
+/// # Safety
+/// `reference` must be a live weak reference.
+unsafe fn referent(reference: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: as the caller says; the field `wr_object` follows the object header.
+    let object = unsafe {
+        reference.cast::<u8>().add(size_of::<ffi::PyObject>()).cast::<*mut ffi::PyObject>().read()
+    };
+    // A referent whose count is down to nothing is being finalized: as good as dead.
+    // SAFETY: the interpreter clears the field before it frees the referent.
+    if object.is_null() || unsafe { ffi::Py_REFCNT(object) } <= 0 {
+        // SAFETY: static object.
+        return unsafe { ffi::Py_None() };
+    }
+    object
+}
+
+/// Whether `code` is the `__del__` of the type of its first argument under another name, or its `close`.
+fn is_finalizer_of(py: Python<'_>, first: *mut ffi::PyObject, code: Code) -> bool {
+    static DEL: PyOnceLock<Py<PyString>> = PyOnceLock::new();
+    let name = DEL.get_or_init(py, || PyString::intern(py, "__del__").unbind());
+    // SAFETY: `first` is live; the look-up returns a borrowed reference, runs no Python code and sets no error.
+    unsafe {
+        if ffi::PyType_Check(first) != 0 {
+            return false;
+        }
+        let method = _PyType_Lookup(ffi::Py_TYPE(first), name.as_ptr());
+        if method.is_null() {
+            return false;
+        }
+        if code.is_named(c"close") {
+            return true;
+        }
+        ffi::PyFunction_Check(method) != 0
+            && ffi::PyFunction_GetCode(method) == code.as_ptr().cast()
+    }
+}
+
+/// Whether these are the arguments of a function in `gc.callbacks`.
+fn is_gc_callback(phase: *mut ffi::PyObject, info: *mut ffi::PyObject) -> bool {
+    // SAFETY: both are live; the comparisons and the look-up of a str key run no Python code.
+    unsafe {
+        ffi::PyUnicode_CheckExact(phase) != 0
+            && ffi::PyDict_CheckExact(info) != 0
+            && [c"start", c"stop"]
+                .iter()
+                .any(|t| ffi::PyUnicode_CompareWithASCIIString(phase, t.as_ptr()) == 0)
+            && !ffi::PyDict_GetItemString(info, c"generation".as_ptr()).is_null()
+    }
+}
+
+unsafe extern "C" {
+    fn _PyType_Lookup(
+        class: *mut ffi::PyTypeObject,
+        name: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
+}
