@@ -17,6 +17,9 @@ use crate::workspace;
 /// The longest that a build from nothing may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(1200);
 
+/// The crates that are compiled for one interpreter.
+pub(crate) const LINKED: [&str; 3] = ["quell-python", "quell-host", "quell-cli"];
+
 /// A cargo command.
 pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new("cargo");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::builds::{self, LIMIT};
 use crate::links;
-use crate::pythons;
+use crate::pythons::{self, Interpreter};
 use crate::session::{Kind, Session};
 use crate::tools;
 use crate::venv;
@@ -33,10 +33,12 @@ pub(crate) fn run(session: &mut Session) -> anyhow::Result<()> {
     let mut clippy = cargo(&["clippy", "--workspace", "--all-targets"]);
     clippy.args(builds::locked()).args(["--", "--deny", "warnings"]);
     session.step("clippy", Kind::Check, LIMIT, clippy);
+    other_versions(session, &found);
     // Private items too: the protocols between threads are written down there.
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
-    // So a link to a private item leads somewhere.
-    let flags = "--deny warnings --allow rustdoc::private_intra_doc_links";
+    // So a link to a private item leads somewhere, and some need not have been explicit.
+    let flags = "--deny warnings --allow rustdoc::private_intra_doc_links \
+                 --allow rustdoc::redundant_explicit_links";
     doc.args(builds::locked()).env("RUSTDOCFLAGS", flags);
     session.step("rustdoc", Kind::Check, LIMIT, doc);
     session.check("links in documents", links::check);
@@ -50,6 +52,31 @@ pub(crate) fn run(session: &mut Session) -> anyhow::Result<()> {
     session.step("ruff format", Kind::Check, LIMIT, ruff(&["format", "--check", "--diff"]));
     dependencies(session);
     Ok(())
+}
+
+/// clippy again on what is compiled for other minor versions of CPython: some of it is there only.
+fn other_versions(session: &mut Session, found: &[Interpreter]) {
+    let mut seen: Vec<&str> = Vec::new();
+    let usual = pythons::default_of_cargo();
+    seen.extend(usual.iter().map(Interpreter::minor));
+    for interpreter in found.iter().rev().filter(|python| python.library.is_some()) {
+        if seen.contains(&interpreter.minor()) {
+            continue;
+        }
+        seen.push(interpreter.minor());
+        let mut clippy = builds::cargo(["clippy", "--all-targets"]);
+        for package in builds::LINKED {
+            clippy.args(["--package", package]);
+        }
+        clippy.args(builds::locked()).args(["--", "--deny", "warnings"]);
+        builds::against(&mut clippy, interpreter);
+        session.step(
+            format!("clippy, CPython {}", interpreter.minor()),
+            Kind::Check,
+            LIMIT,
+            clippy,
+        );
+    }
 }
 
 /// Licences, sources and versions of dependencies; known vulnerabilities where their database can be fetched.

@@ -53,6 +53,13 @@ pub(crate) struct Interpreter {
     pub(crate) pip: bool,
 }
 
+impl Interpreter {
+    /// `3.12`: what an extension is built for.
+    pub(crate) fn minor(&self) -> &str {
+        self.version.rsplit_once('.').map_or("", |(minor, _)| minor)
+    }
+}
+
 impl std::fmt::Display for Interpreter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "CPython {} ({})", self.version, self.executable.display())

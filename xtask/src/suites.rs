@@ -23,8 +23,6 @@ use crate::workspace;
 const LIMIT: Duration = Duration::from_secs(1800);
 /// Seconds that one model, which explores many schedules, may take.
 const MODEL_LIMIT: &str = "600";
-/// The crates whose Rust tests link an interpreter.
-const LINKED: [&str; 3] = ["quell-python", "quell-host", "quell-cli"];
 
 /// Runs what the options ask for.
 ///
@@ -175,7 +173,7 @@ impl<'a> Runner<'a> {
                 continue;
             }
             let mut selection: Vec<&str> = vec!["--release"];
-            for package in LINKED {
+            for package in builds::LINKED {
                 selection.extend(["--package", package]);
             }
             let mut command = self.tests(&selection);

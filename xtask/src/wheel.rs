@@ -17,13 +17,12 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> anyhow::Result<()
     let folder = workspace::root().join("dist");
     let mut built: Vec<&str> = Vec::new();
     for interpreter in found.iter().filter(|python| options.admits(&python.version)) {
-        let minor = interpreter.version.rsplit_once('.').map_or("", |(minor, _)| minor);
-        if built.contains(&minor) {
+        if built.contains(&interpreter.minor()) {
             continue;
         }
         if let Some(wheel) = builds::wheel(session, &tools, interpreter, &folder) {
             println!("   {}", workspace::shown(&wheel));
-            built.push(minor);
+            built.push(interpreter.minor());
         }
     }
     anyhow::ensure!(!built.is_empty(), "no wheel was built");

@@ -17,7 +17,7 @@
 //! and taken; one that comes later finds `PARKED`, and its maker calls the kernel, which compares the word with `PARKED`
 //! under its own lock before it puts the owner to sleep. All of it is one word with one modification order.
 //!
-//! Two forms exist, with the same interface: [`futex`] on Linux, [`portable`] (a mutex and a condition variable) on
+//! Two forms exist, with the same interface: `futex` on Linux, `portable` (a mutex and a condition variable) on
 //! other systems and, for tests, under `--cfg quell_portable_park`. [`short`] is the lock for the few instructions that
 //! change a list. In the models, [`kernel`] stands for the futex calls.
 

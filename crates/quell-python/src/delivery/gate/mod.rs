@@ -6,8 +6,8 @@
 //! has the interpreter call back before each instruction of the target and chooses itself: [`points`] says which
 //! instructions of a code object are harmless, this file whether the stack around allows it.
 //!
-//! Two ways to be called back: `sys.monitoring` instruction events from 3.12 ([`monitoring`]), a trace function on
-//! 3.11 ([`trace`]). Both run in the target, with the GIL held, and cost nothing once the gate is disarmed.
+//! Two ways to be called back: `sys.monitoring` instruction events from 3.12 (`monitoring`), a trace function on
+//! 3.11 (`trace`). Both run in the target, with the GIL held, and cost nothing once the gate is disarmed.
 //!
 //! *Politeness.* The gate does not raise where any frame of the target is inside the body of a `finally`, or inside
 //! the enter or exit of a context manager that a `with` statement runs, or inside a function called `acquire` whose
