@@ -1,26 +1,34 @@
 //! The Python package of quell, and everything in it that knows CPython.
 //!
 //! [`cpython`] reads the interpreter's private records, [`delivery`] brings an interrupt to a Python thread,
-//! [`exceptions`] has the types. Each folder exports its part of the native module itself.
+//! [`exceptions`] has the types, [`api`] the functions that send; [`primitives`] are the locks and queues, [`scopes`] the
+//! blocks that mask or time out, [`run`] the command. Each exports its part of the native module itself.
 
+mod api;
 pub mod cpython;
 pub mod delivery;
 pub mod exceptions;
 mod native;
+mod primitives;
 pub mod run;
+mod scopes;
 
 use pyo3::prelude::*;
 
 /// The native half of the package `quell`.
 #[pymodule(gil_used = true)]
 pub mod _quell {
-    use super::{delivery, exceptions, run};
+    use super::{api, delivery, exceptions, primitives, run, scopes};
     use pyo3::prelude::*;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         exceptions::register(module)?;
         delivery::register(module)?;
+        primitives::register(module)?;
+        scopes::register(module)?;
+        api::register(module)?;
         run::inside::register(module)
     }
 }

@@ -1,1 +1,91 @@
-"""Threads that can be stopped."""
+"""Threads that can be stopped.
+
+Any thread can be interrupted by any other, wherever it is: in a loop, waiting for a lock or a queue, and in the main thread
+in any blocking call. The interrupt arrives as an ordinary exception; cleanup runs; no lock is left held and no item is lost.
+
+    import quell
+
+    delivery = quell.interrupt(thread)  # raises quell.Interrupt in it
+    delivery.wait()                     # until it has been raised
+
+    with quell.timeout(5):              # ends the block with quell.Timeout
+        work()
+
+Sending       interrupt, interrupt_main, set_async_exc; what became of it: Delivery
+Receiving     Interrupt, Timeout; checkpoint, mask, shield
+Time limits   timeout, timeout_at
+Primitives    Lock, RLock, Event, Queue: drop-ins for those of threading and queue whose waits can be interrupted and that
+              never leak; Empty, Full, ShutDown
+
+"""
+
+from typing import TYPE_CHECKING
+
+from ._quell import (
+    CpuLimit,
+    Delivery,
+    Event,
+    Interrupt,
+    Limit,
+    Lock,
+    MemoryLimit,
+    Queue,
+    RLock,
+    TimeLimit,
+    Timeout,
+    __version__,
+    checkpoint,
+    interrupt,
+    interrupt_main,
+    mask,
+    set_async_exc,
+    shield,
+    timeout,
+    timeout_at,
+)
+
+if TYPE_CHECKING:
+    from queue import Empty, Full
+
+    from ._quell import ShutDown
+
+__all__ = [
+    "CpuLimit",
+    "Delivery",
+    "Empty",
+    "Event",
+    "Full",
+    "Interrupt",
+    "Limit",
+    "Lock",
+    "MemoryLimit",
+    "Queue",
+    "RLock",
+    "ShutDown",
+    "TimeLimit",
+    "Timeout",
+    "__version__",
+    "checkpoint",
+    "interrupt",
+    "interrupt_main",
+    "mask",
+    "set_async_exc",
+    "shield",
+    "timeout",
+    "timeout_at",
+]
+
+
+def __getattr__(name: str) -> object:
+    # The standard library's own exceptions, so that `except queue.Empty` means the same for both; looked up on first use, because
+    # importing `queue` costs more than importing this package.
+    if name in ("Empty", "Full", "ShutDown"):
+        from ._quell import _queue_exception
+
+        value = globals()[name] = _queue_exception(name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -24,7 +24,7 @@
 
 mod driver;
 mod gate;
-mod gil_cell;
+pub(crate) mod gil_cell;
 mod holds;
 mod impersonate;
 mod reason;

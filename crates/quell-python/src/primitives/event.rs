@@ -1,0 +1,137 @@
+//! `quell.Event`: `threading.Event` whose wait is interruptible, as one atomic flag and the core's wait queue.
+
+use pyo3::exceptions::{PyDeprecationWarning, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use super::call::{self, Method, Obj, Parameters, answer, boolean, none, this, throw};
+use super::wait::{Patience, block};
+
+/// A flag that threads can wait for, used like threading.Event.
+///
+/// wait() is an interruption point where it blocks. A wait that was reached by set() returns True even if an interrupt
+/// came at the same moment; the interrupt stays pending.
+#[pyclass(frozen, subclass, weakref, module = "quell", name = "Event")]
+pub struct Event {
+    raw: quell::sync::Event,
+}
+
+#[pymethods]
+impl Event {
+    // Arguments are for `__init__`, a subclass's or the one below.
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self { raw: quell::sync::Event::new() }
+    }
+
+    fn __init__(&self) {}
+
+    /// A deprecated name of is_set().
+    #[pyo3(name = "isSet")]
+    fn is_set_deprecated(&self, py: Python<'_>) -> PyResult<bool> {
+        let category = py.get_type::<PyDeprecationWarning>();
+        PyErr::warn(py, &category, c"isSet() is deprecated, use is_set() instead", 1)?;
+        Ok(self.raw.is_set())
+    }
+
+    /// The flag survives a fork, its waiters do not.
+    fn _at_fork_reinit(&self) {
+        let was_set = self.raw.is_set();
+        self.raw.reset_after_fork();
+        if was_set {
+            self.raw.set();
+        }
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> String {
+        let status = if slf.get().raw.is_set() { "set" } else { "unset" };
+        format!("<{} at {:p}: {status}>", super::type_name(slf), slf.as_ptr())
+    }
+
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(PyTypeError::new_err(format!("cannot pickle '{}' object", super::type_name(slf))))
+    }
+}
+
+/// `Event.is_set()`.
+unsafe extern "C" fn is_set(slf: Obj, _: Obj) -> Obj {
+    // SAFETY: called by the method descriptor, attached, with an instance of Event.
+    unsafe { boolean(this::<Event>(slf).raw.is_set()) }
+}
+
+/// `Event.set()`.
+unsafe extern "C" fn set(slf: Obj, _: Obj) -> Obj {
+    // SAFETY: as for `is_set`.
+    unsafe {
+        this::<Event>(slf).raw.set();
+        none()
+    }
+}
+
+/// `Event.clear()`.
+unsafe extern "C" fn clear(slf: Obj, _: Obj) -> Obj {
+    // SAFETY: as for `is_set`.
+    unsafe {
+        this::<Event>(slf).raw.clear();
+        none()
+    }
+}
+
+/// `Event.wait(timeout=None)`.
+unsafe extern "C" fn wait(slf: Obj, args: *const Obj, count: isize, keywords: Obj) -> Obj {
+    // SAFETY: called by the method descriptor, attached, with an instance of Event and a call's arguments.
+    unsafe {
+        let event = this::<Event>(slf);
+        let py = Python::assume_attached();
+        let mut timeout = std::ptr::null_mut();
+        if count == 1 && keywords.is_null() {
+            timeout = *args;
+        } else if count != 0 || !keywords.is_null() {
+            match parameters(py).bind(args, count, keywords) {
+                Ok([given]) => timeout = given,
+                Err(error) => return throw(error),
+            }
+        }
+        if event.raw.is_set() {
+            return boolean(true);
+        }
+        answer(wait_slow(py, event, timeout))
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn wait_slow(py: Python<'_>, event: &Event, timeout: Obj) -> PyResult<bool> {
+    // SAFETY: attached, and an argument of the running call, or null.
+    match unsafe { Patience::of_wait(timeout) }? {
+        Patience::Try => Ok(event.raw.is_set()),
+        patience => Ok(block(py, patience.deadline(), |wait| event.raw.wait_with(wait))?.is_some()),
+    }
+}
+
+fn parameters(py: Python<'_>) -> &'static Parameters<1> {
+    static PARAMETERS: std::sync::OnceLock<Parameters<1>> = std::sync::OnceLock::new();
+    PARAMETERS.get_or_init(|| Parameters::new(py, "wait", ["timeout"]))
+}
+
+const METHODS: &[Method] = &[
+    call::plain(c"is_set", is_set, c"is_set($self, /)\n--\n\nWhether the flag is set."),
+    call::plain(c"set", set, c"set($self, /)\n--\n\nSet the flag, and let every waiting thread go on."),
+    call::plain(
+        c"clear",
+        clear,
+        c"clear($self, /)\n--\n\nTake the flag down: from now on wait() blocks until the next set().",
+    ),
+    call::keywords(c"wait", wait, WAIT),
+];
+
+const WAIT: &std::ffi::CStr = c"wait($self, /, timeout=None)\n--\n\n\
+    Block until the flag is set, and return True; at once if it is set already.\n\n\
+    With a timeout in seconds, block at most so long; False if the flag was not set by then.\n\n\
+    An interruption point where it blocks.";
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Event>()?;
+    call::install::<Event>(module.py(), METHODS)
+}

@@ -1,0 +1,246 @@
+//! `quell.Lock`: `threading.Lock` with interruptible waits that never leak it.
+//!
+//! The lock is the core's [`RawLock`]; this adds what Python's delivery needs. Acquiring while an interrupt is
+//! pending and nothing is held raises and takes nothing. From the acquire to the release the lock is one of the
+//! thread's *holds*, and interrupts are deferred; the release that ends the last hold raises them, after the lock is
+//! free. As in the standard library any thread may release, so a release looks for the hold where it is.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use quell::sync::RawLock;
+
+use super::call::{
+    self, Method, Obj, Parameters, answer, boolean, none, runtime_error, this, throw,
+};
+use super::wait::{Patience, block};
+use crate::delivery::{self, Unheld};
+
+/// A mutual exclusion lock, used like threading.Lock.
+///
+/// Waiting for it is an interruption point: an interrupt ends the wait, and the lock is not taken. While a thread holds
+/// it, interrupts of that thread are deferred; the release of its last lock raises them, once the lock is free. No
+/// interrupt is ever raised between the acquire and the try or with statement that protects it.
+#[pyclass(frozen, weakref, module = "quell", name = "Lock")]
+pub struct Lock {
+    raw: RawLock,
+}
+
+impl Lock {
+    /// What the thread's table of holds knows this lock by.
+    #[inline(always)]
+    fn key(&self) -> *const () {
+        (&raw const *self).cast()
+    }
+
+    #[inline(always)]
+    fn take(&self, py: Python<'_>) -> PyResult<bool> {
+        delivery::deliver_before_acquire(py)?;
+        if self.raw.try_lock() {
+            delivery::hold(py, self.key());
+            return Ok(true);
+        }
+        self.take_slow(py, Patience::Forever)
+    }
+
+    fn take_with(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
+        delivery::deliver_before_acquire(py)?;
+        if self.raw.try_lock() {
+            delivery::hold(py, self.key());
+            return Ok(true);
+        }
+        match patience {
+            Patience::Try => Ok(false),
+            patience => self.take_slow(py, patience),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_slow(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
+        let taken = block(py, patience.deadline(), |wait| self.raw.lock_with(wait))?;
+        if taken.is_some() {
+            // Nothing of Python ran since the lock was granted.
+            delivery::hold(py, self.key());
+        }
+        Ok(taken.is_some())
+    }
+
+    #[inline(always)]
+    fn give(&self, py: Python<'_>) -> PyResult<()> {
+        // Unlocking needs the GIL, so what is locked here stays locked until the unlock below.
+        if !self.raw.is_locked() {
+            return Err(runtime_error("release unlocked lock"));
+        }
+        let unheld = delivery::unhold(py, self.key());
+        if unheld == Unheld::NotMine {
+            self.unhold_elsewhere(py);
+        }
+        self.raw.unlock();
+        if unheld == Unheld::Last { delivery::deliver_after_release(py) } else { Ok(()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unhold_elsewhere(&self, py: Python<'_>) {
+        delivery::unhold_foreign(py, self.key());
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.raw.is_locked() {
+            // Nobody can release it any more: its holder must not stay uninterruptible.
+            // SAFETY: the value of a Python object is dropped by its deallocator, attached.
+            self.unhold_elsewhere(unsafe { Python::assume_attached() });
+        }
+    }
+}
+
+#[pymethods]
+impl Lock {
+    #[new]
+    fn new() -> Self {
+        Self { raw: RawLock::new() }
+    }
+
+    /// Whether the lock is held by any thread.
+    fn locked(&self) -> bool {
+        self.raw.is_locked()
+    }
+
+    /// Obsolete name of locked().
+    fn locked_lock(&self) -> bool {
+        self.raw.is_locked()
+    }
+
+    // What threading.Condition asks of its lock. With these a wait gives the lock up and takes it back without an
+    // interrupt in between, so that the `with` statement around the wait finds it held.
+
+    fn _release_save(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.raw.is_locked() {
+            return Err(runtime_error("release unlocked lock"));
+        }
+        if delivery::unhold(py, self.key()) == Unheld::NotMine {
+            self.unhold_elsewhere(py);
+        }
+        self.raw.unlock();
+        Ok(())
+    }
+
+    fn _acquire_restore(&self, py: Python<'_>, _state: &Bound<'_, PyAny>) {
+        if !self.raw.try_lock() {
+            py.detach(|| super::wait::insist(|wait| self.raw.lock_with(wait)));
+        }
+        delivery::hold(py, self.key());
+    }
+
+    fn _is_owned(&self) -> bool {
+        self.raw.is_locked()
+    }
+
+    fn _at_fork_reinit(&self, py: Python<'_>) {
+        self.unhold_elsewhere(py);
+        self.raw.reset_after_fork();
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> String {
+        let state = if slf.get().raw.is_locked() { "locked" } else { "unlocked" };
+        format!("<{state} {} object at {:p}>", super::type_name(slf), slf.as_ptr())
+    }
+
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(PyTypeError::new_err(format!("cannot pickle '{}' object", super::type_name(slf))))
+    }
+}
+
+/// `Lock.acquire(blocking=True, timeout=-1)`.
+unsafe extern "C" fn acquire(slf: Obj, args: *const Obj, count: isize, keywords: Obj) -> Obj {
+    // SAFETY: called by the method descriptor, attached, with an instance of Lock and a call's arguments.
+    unsafe {
+        let py = Python::assume_attached();
+        let lock = this::<Lock>(slf);
+        if count == 0 && keywords.is_null() {
+            return answer(lock.take(py));
+        }
+        answer(acquire_with(py, args, count, keywords, |patience| lock.take_with(py, patience)))
+    }
+}
+
+/// The arguments of an acquire, and the acquire.
+///
+/// # Safety
+/// As [`Parameters::bind`].
+#[inline]
+pub(super) unsafe fn acquire_with(
+    py: Python<'_>,
+    args: *const Obj,
+    count: isize,
+    keywords: Obj,
+    take: impl FnOnce(Patience) -> PyResult<bool>,
+) -> PyResult<bool> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let [blocking, timeout] = parameters(py).bind(args, count, keywords)?;
+        take(Patience::of_acquire(blocking, timeout)?)
+    }
+}
+
+fn parameters(py: Python<'_>) -> &'static Parameters<2> {
+    static PARAMETERS: std::sync::OnceLock<Parameters<2>> = std::sync::OnceLock::new();
+    PARAMETERS.get_or_init(|| Parameters::new(py, "acquire", ["blocking", "timeout"]))
+}
+
+/// `Lock.release()`.
+unsafe extern "C" fn release(slf: Obj, _: Obj) -> Obj {
+    // SAFETY: as for `acquire`.
+    unsafe {
+        match this::<Lock>(slf).give(Python::assume_attached()) {
+            Ok(()) => none(),
+            Err(error) => throw(error),
+        }
+    }
+}
+
+/// `Lock.__enter__()`.
+unsafe extern "C" fn enter(slf: Obj, _: Obj) -> Obj {
+    // SAFETY: as for `acquire`.
+    unsafe {
+        match this::<Lock>(slf).take(Python::assume_attached()) {
+            Ok(_) => boolean(true),
+            Err(error) => throw(error),
+        }
+    }
+}
+
+/// `Lock.__exit__(*exc_info)`.
+unsafe extern "C" fn exit(slf: Obj, _: *mut Obj, _: isize) -> Obj {
+    // SAFETY: as for `acquire`.
+    unsafe { release(slf, std::ptr::null_mut()) }
+}
+
+/// The methods that acquire and release.
+const METHODS: &[Method] = &[
+    call::keywords(c"acquire", acquire, ACQUIRE),
+    call::keywords(c"acquire_lock", acquire, c"Obsolete name of acquire()."),
+    call::plain(c"release", release, RELEASE),
+    call::plain(c"release_lock", release, c"Obsolete name of release()."),
+    call::plain(c"__enter__", enter, c"__enter__($self, /)\n--\n\nAcquire the lock."),
+    call::positional(c"__exit__", exit, c"__exit__($self, /, *exc_info)\n--\n\nRelease the lock."),
+];
+
+const ACQUIRE: &std::ffi::CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
+    Acquire the lock, waiting for it if need be, and return True.\n\n\
+    With blocking=False it does not wait, and with a timeout in seconds it waits at most so long;\n\
+    if the lock could not be had, the answer is False.\n\n\
+    An interruption point: an interrupt that is pending or arrives during the wait is raised, and\n\
+    the lock is not taken. If the thread holds other locks, it is deferred instead.";
+
+const RELEASE: &std::ffi::CStr = c"release($self, /)\n--\n\n\
+    Release the lock, which any thread may have acquired. RuntimeError if it is not locked.\n\n\
+    If this was the last lock that the thread held, an interrupt that was deferred is raised now,\n\
+    after the lock is free.";
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Lock>()?;
+    call::install::<Lock>(module.py(), METHODS)
+}

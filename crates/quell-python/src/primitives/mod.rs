@@ -1,0 +1,33 @@
+//! Python's primitives, native in every method: `Lock`, `RLock`, `Event`, `Queue`.
+//!
+//! Each is a drop-in for the standard library's class of that name, on a primitive of the core. None of them has a Python-level
+//! `__enter__`, `__exit__` or method in which an interrupt could be raised halfway; that, as much as the speed, is
+//! why they are native. [`call`] has the native calling convention, [`wait`] the slow path they share.
+
+pub(crate) mod call;
+mod event;
+mod lock;
+mod queue;
+mod rlock;
+pub(crate) mod wait;
+
+use pyo3::PyClass;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+/// `module.QualName` of an object's class, for its repr.
+fn type_name<T: PyClass>(object: &Bound<'_, T>) -> String {
+    qualified_name(&object.as_any().get_type())
+}
+
+fn qualified_name(class: &Bound<'_, PyType>) -> String {
+    class.fully_qualified_name().map_or_else(|_| class.to_string(), |name| name.to_string())
+}
+
+/// Exports of this folder.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    lock::register(module)?;
+    rlock::register(module)?;
+    event::register(module)?;
+    queue::register(module)
+}

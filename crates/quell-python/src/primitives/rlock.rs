@@ -1,0 +1,245 @@
+//! `quell.RLock`: `threading.RLock` with interruptible waits that never leak it.
+//!
+//! The lock is the core's [`RawRLock`], which knows its owner by an id that is never reused. It is a hold of its
+//! owner from the first acquire to the last release; see [`super::lock`] for what that means.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use quell::sync::RawRLock;
+
+use super::call::{self, Method, Obj, answer, boolean, none, runtime_error, this, throw};
+use super::lock::acquire_with;
+use super::wait::{Patience, block, insist};
+use crate::delivery::{self, Unheld};
+
+/// A lock that its owner may acquire again, used like threading.RLock.
+///
+/// Each acquire needs its release; the last one frees the lock. Waiting for it is an interruption point. While a
+/// thread holds it, interrupts of that thread are deferred; the release of its last lock raises them, once the
+/// lock is free.
+#[pyclass(frozen, subclass, weakref, module = "quell", name = "RLock")]
+pub struct RLock {
+    raw: RawRLock,
+    // `threading.get_ident()` of the owner, for people to read. Written by the owner between acquire and release,
+    // with the GIL; zero when free.
+    ident: AtomicU64,
+}
+
+const NOT_OWNED: &str = "cannot release un-acquired lock";
+
+fn ident() -> u64 {
+    // SAFETY: pthread_self has no preconditions.
+    (unsafe { libc::pthread_self() }) as u64
+}
+
+impl RLock {
+    #[inline(always)]
+    fn key(&self) -> *const () {
+        (&raw const *self).cast()
+    }
+
+    /// Notes an acquire; the first one makes the lock a hold.
+    #[inline(always)]
+    fn acquired(&self, py: Python<'_>) {
+        if self.ident.load(Relaxed) == 0 {
+            self.ident.store(ident(), Relaxed);
+            delivery::hold(py, self.key());
+        }
+    }
+
+    #[inline(always)]
+    fn take(&self, py: Python<'_>) -> PyResult<bool> {
+        delivery::deliver_before_acquire(py)?;
+        if self.raw.try_lock() {
+            self.acquired(py);
+            return Ok(true);
+        }
+        self.take_slow(py, Patience::Forever)
+    }
+
+    fn take_with(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
+        delivery::deliver_before_acquire(py)?;
+        if self.raw.try_lock() {
+            self.acquired(py);
+            return Ok(true);
+        }
+        match patience {
+            Patience::Try => Ok(false),
+            patience => self.take_slow(py, patience),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_slow(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
+        let taken = block(py, patience.deadline(), |wait| self.raw.lock_with(wait))?;
+        if taken.is_some() {
+            self.acquired(py);
+        }
+        Ok(taken.is_some())
+    }
+
+    #[inline(always)]
+    fn give(&self, py: Python<'_>) -> PyResult<()> {
+        match self.raw.unlock() {
+            Ok(false) => Ok(()),
+            Ok(true) => self.released(py),
+            Err(_) => Err(runtime_error(NOT_OWNED)),
+        }
+    }
+
+    /// After the release that freed the lock. Another thread may have been granted it already, but it notes its
+    /// ownership only once it has the GIL.
+    #[inline(always)]
+    fn released(&self, py: Python<'_>) -> PyResult<()> {
+        self.ident.store(0, Relaxed);
+        match delivery::unhold(py, self.key()) {
+            Unheld::Last => delivery::deliver_after_release(py),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for RLock {
+    fn drop(&mut self) {
+        if self.ident.load(Relaxed) != 0 {
+            // Nobody can release it any more: its holder must not stay uninterruptible.
+            // SAFETY: the value of a Python object is dropped by its deallocator, attached.
+            delivery::unhold_foreign(unsafe { Python::assume_attached() }, self.key());
+        }
+    }
+}
+
+#[pymethods]
+impl RLock {
+    // Arguments are for the `__init__` of a subclass; the standard library ignores them as well.
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self { raw: RawRLock::new(), ident: AtomicU64::new(0) }
+    }
+
+    /// Whether the lock is held by any thread.
+    fn locked(&self) -> bool {
+        self.raw.is_locked()
+    }
+
+    // What threading.Condition asks of its lock: a wait gives the lock up whole and takes it back as it was, without
+    // an interrupt in between.
+
+    fn _is_owned(&self) -> bool {
+        self.raw.is_owned()
+    }
+
+    fn _recursion_count(&self) -> u32 {
+        if self.raw.is_owned() { self.raw.depth() } else { 0 }
+    }
+
+    fn _release_save(&self, py: Python<'_>) -> PyResult<(u32, u64)> {
+        let count = self.raw.release_save().map_err(|_| runtime_error(NOT_OWNED))?;
+        let owner = self.ident.swap(0, Relaxed);
+        delivery::unhold(py, self.key());
+        Ok((count, owner))
+    }
+
+    fn _acquire_restore(&self, py: Python<'_>, state: (u32, u64)) -> PyResult<()> {
+        let (count, _) = state;
+        if count == 0 || self.raw.is_owned() {
+            return Err(runtime_error("cannot restore a lock that was not given up"));
+        }
+        py.detach(|| insist(|wait| self.raw.acquire_restore(count, wait)));
+        self.acquired(py);
+        Ok(())
+    }
+
+    fn _at_fork_reinit(&self, py: Python<'_>) {
+        if self.ident.swap(0, Relaxed) != 0 {
+            delivery::unhold_foreign(py, self.key());
+        }
+        self.raw.reset_after_fork();
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> String {
+        let this = slf.get();
+        let owner = this.ident.load(Relaxed);
+        let (state, count) =
+            if owner == 0 { ("unlocked", 0) } else { ("locked", this.raw.depth()) };
+        let name = super::type_name(slf);
+        format!("<{state} {name} object owner={owner} count={count} at {:p}>", slf.as_ptr())
+    }
+
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(PyTypeError::new_err(format!("cannot pickle '{}' object", super::type_name(slf))))
+    }
+}
+
+/// `RLock.acquire(blocking=True, timeout=-1)`.
+unsafe extern "C" fn acquire(slf: Obj, args: *const Obj, count: isize, keywords: Obj) -> Obj {
+    // SAFETY: called by the method descriptor, attached, with an instance of RLock and a call's arguments.
+    unsafe {
+        let py = Python::assume_attached();
+        let lock = this::<RLock>(slf);
+        if count == 0 && keywords.is_null() {
+            return answer(lock.take(py));
+        }
+        answer(acquire_with(py, args, count, keywords, |patience| lock.take_with(py, patience)))
+    }
+}
+
+/// `RLock.release()`.
+unsafe extern "C" fn release(slf: Obj, _: Obj) -> Obj {
+    // SAFETY: as for `acquire`.
+    unsafe {
+        match this::<RLock>(slf).give(Python::assume_attached()) {
+            Ok(()) => none(),
+            Err(error) => throw(error),
+        }
+    }
+}
+
+/// `RLock.__enter__()`.
+unsafe extern "C" fn enter(slf: Obj, _: Obj) -> Obj {
+    // SAFETY: as for `acquire`.
+    unsafe {
+        match this::<RLock>(slf).take(Python::assume_attached()) {
+            Ok(_) => boolean(true),
+            Err(error) => throw(error),
+        }
+    }
+}
+
+/// `RLock.__exit__(*exc_info)`.
+unsafe extern "C" fn exit(slf: Obj, _: *mut Obj, _: isize) -> Obj {
+    // SAFETY: as for `acquire`.
+    unsafe { release(slf, std::ptr::null_mut()) }
+}
+
+/// The methods that acquire and release.
+const METHODS: &[Method] = &[
+    call::keywords(c"acquire", acquire, ACQUIRE),
+    call::plain(c"release", release, RELEASE),
+    call::plain(c"__enter__", enter, c"__enter__($self, /)\n--\n\nAcquire the lock."),
+    call::positional(c"__exit__", exit, c"__exit__($self, /, *exc_info)\n--\n\nRelease the lock."),
+];
+
+const ACQUIRE: &std::ffi::CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
+    Acquire the lock, waiting for it if another thread holds it, and return True. The thread that\n\
+    holds it already acquires it once more, without waiting.\n\n\
+    With blocking=False it does not wait, and with a timeout in seconds it waits at most so long;\n\
+    if the lock could not be had, the answer is False.\n\n\
+    An interruption point: an interrupt that is pending or arrives during the wait is raised, and\n\
+    the lock is not taken. If the thread holds locks, it is deferred instead.";
+
+const RELEASE: &std::ffi::CStr = c"release($self, /)\n--\n\n\
+    Take back one acquire of the calling thread, and free the lock if it was the last.\n\
+    RuntimeError if the calling thread does not hold it.\n\n\
+    If this was the last lock that the thread held, an interrupt that was deferred is raised now,\n\
+    after the lock is free.";
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<RLock>()?;
+    call::install::<RLock>(module.py(), METHODS)
+}

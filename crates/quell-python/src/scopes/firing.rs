@@ -1,0 +1,116 @@
+//! The native thread on which timeouts go off.
+//!
+//! The core's monitor thread runs the timers and must never block, but sending an interrupt to a Python thread needs
+//! the GIL, which may be away for as long as it pleases some other thread. So a timer only hands its scope over, and
+//! this thread, started by the first timeout that goes off, waits for the GIL.
+//!
+//! At interpreter shutdown a thread that asks for the GIL would never return. [`shut_down`], called by `atexit` while the
+//! interpreter is whole, therefore waits until this thread is outside, and no scope goes off afterwards. In the child of a
+//! fork the thread is gone; [`_after_fork_child`] forgets it, and the next timeout starts another.
+
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use pyo3::prelude::*;
+
+use super::timeout::Scope;
+
+struct Firing {
+    due: Sender<Arc<Scope>>,
+    gate: Arc<Gate>,
+}
+
+/// Whether the thread may attach to the interpreter, and whether it is attached.
+struct Gate {
+    state: Mutex<(Open, Inside)>,
+    left: Condvar,
+}
+
+type Open = bool;
+type Inside = bool;
+
+impl Gate {
+    /// Runs `work` attached, unless the interpreter is going away.
+    fn attached(&self, work: impl FnOnce(Python<'_>)) {
+        {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if !state.0 {
+                return;
+            }
+            state.1 = true;
+        }
+        Python::try_attach(work);
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).1 = false;
+        self.left.notify_all();
+    }
+
+    fn close(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 = false;
+        while state.1 {
+            state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// The running thread's end of things, leaked: it is read by the monitor thread without a lock, so that a fork in
+/// the middle leaves nothing locked in the child.
+static FIRING: AtomicPtr<Firing> = AtomicPtr::new(ptr::null_mut());
+
+fn firing() -> &'static Firing {
+    let existing = FIRING.load(Acquire);
+    // SAFETY: what was stored is never freed.
+    if let Some(existing) = unsafe { existing.as_ref() } {
+        return existing;
+    }
+    let (due, scopes) = channel::<Arc<Scope>>();
+    let gate = Arc::new(Gate { state: Mutex::new((true, false)), left: Condvar::new() });
+    let new = Box::into_raw(Box::new(Firing { due, gate: Arc::clone(&gate) }));
+    // Release: whoever reads the pointer sees what it points at.
+    match FIRING.compare_exchange(ptr::null_mut(), new, AcqRel, Acquire) {
+        Ok(_) => {
+            let body = move || {
+                for scope in scopes {
+                    gate.attached(|py| scope.go_off(py));
+                }
+            };
+            // Without a thread no timeout can go off: out of resources beyond repair, and the monitor thread, which
+            // reports what panics on it, is the place to say so.
+            crate::native::spawn("quell-timeouts", body)
+                .expect("quell: cannot start the thread on which timeouts go off");
+            // SAFETY: stored above, never freed.
+            unsafe { &*new }
+        }
+        Err(other) => {
+            // SAFETY: `new` was not published; `other` was, and is never freed.
+            unsafe {
+                drop(Box::from_raw(new));
+                &*other
+            }
+        }
+    }
+}
+
+/// Has the scope go off as soon as the GIL is to be had. Called by the monitor thread; does not block.
+pub(super) fn submit(scope: Arc<Scope>) {
+    // The receiver lives as long as the process.
+    let _ = firing().due.send(scope);
+}
+
+/// From now on nothing goes off. Called by `atexit`.
+#[pyfunction]
+pub(super) fn _stop_timeouts(py: Python<'_>) {
+    let gate = Arc::clone(&firing().gate);
+    py.detach(|| gate.close());
+}
+
+/// In the child of a fork: the thread is gone, and so is the monitor's.
+#[pyfunction]
+pub(super) fn _after_fork_child() {
+    // What the pointer leads to may be in use by the thread that is gone: leaked. Release: nobody else is here.
+    FIRING.store(ptr::null_mut(), Release);
+    // Starts the monitor again if timeouts are armed: they hold in the child as well.
+    quell::after_fork_child();
+}

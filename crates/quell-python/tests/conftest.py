@@ -1,0 +1,94 @@
+"""What the suites share: threads that are waited for, and a look at whether one is blocked."""
+
+import faulthandler
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import quell
+
+#: Multiplies the counts of the stress tests.
+STRESS = max(1, int(os.environ.get("QUELL_STRESS", "1")))
+
+#: Seconds after which something that should happen is given up.
+PATIENCE = 30.0
+
+
+class Worker(threading.Thread):
+    """A thread that keeps what its function returned or raised."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        super().__init__(daemon=True)
+        self._function = function
+        self.result: object = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.result = self._function()
+        except BaseException as error:
+            self.error = error
+
+    def done(self) -> "Worker":
+        """Wait for the end."""
+        self.join(PATIENCE)
+        if self.is_alive():
+            faulthandler.dump_traceback(all_threads=True)
+            pytest.fail("the thread did not end")
+        return self
+
+    def blocked(self) -> "Worker":
+        """Wait until the thread sleeps in the kernel and stays there for a few looks."""
+        stat = Path(f"/proc/self/task/{self.native_id}/stat")
+        asleep = 0
+        end = time.monotonic() + PATIENCE
+        while asleep < 5:
+            assert time.monotonic() < end, "the thread does not block"
+            state = stat.read_text().rpartition(")")[2].split()[0]
+            asleep = asleep + 1 if state == "S" else 0
+            time.sleep(0.0005)
+        return self
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[Callable[[], object]], Worker]]:
+    """Starts threads, and ends those that are left after the test."""
+    workers: list[Worker] = []
+
+    def start(function: Callable[[], object]) -> Worker:
+        worker = Worker(function)
+        workers.append(worker)
+        worker.start()
+        return worker
+
+    yield start
+    for worker in workers:
+        for _ in range(100):
+            if not worker.is_alive():
+                break
+            try:
+                quell.interrupt(worker, force=True)
+            except LookupError:
+                break
+            worker.join(0.05)
+
+
+@pytest.fixture
+def fast_switching() -> Iterator[None]:
+    """Threads take turns as often as possible."""
+    old = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(old)
+
+
+def outcome(function: Callable[..., object], *args: object, **kwargs: object) -> object:
+    """What a call returns, or its error as type and text."""
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:
+        return type(error), str(error)
