@@ -1,9 +1,14 @@
-//! What the model tests reach into. Exists only under `--cfg quell_loom` and `--cfg quell_shuttle`.
+//! What the models reach into. Exists only under `--cfg quell_loom` and `--cfg quell_shuttle`, and is no part of the
+//! interface.
 
+use crate::park;
 use crate::thread::Thread;
+use crate::wait::{Place, Wait, WaitError, WaitQueue, Waited};
+use std::cell::Cell;
+use std::time::Instant;
 
-/// The thread's deadline, if its current or next wait has one, passes now. A model has no clock: a time-out is another thread that
-/// competes.
+/// The thread's deadline, if its current or a later wait has one, passes now. A model has no clock: a time-out is
+/// another thread that competes.
 pub fn expire(thread: &Thread) {
     thread.parker().expire();
 }
@@ -16,4 +21,117 @@ pub fn signal(thread: &Thread) {
 /// The thread ends.
 pub fn exit(thread: &Thread) {
     thread.mark_exited();
+}
+
+/// Options with a deadline, which passes when [`expire`] says so.
+pub fn timed() -> Wait {
+    Wait::new().until(Instant::now())
+}
+
+thread_local! {
+    static FAIR: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether every waiter of a lock is taken to have waited for long, in the models of the current system thread.
+pub fn set_fair(fair: bool) {
+    FAIR.set(fair);
+}
+
+pub(crate) fn is_fair() -> bool {
+    FAIR.get()
+}
+
+/// The parker.
+pub struct Parker(park::Parker);
+
+/// What its `park` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as in `park`")]
+pub enum Parked {
+    Woken,
+    TimedOut,
+    Signalled,
+}
+
+#[expect(missing_docs, reason = "as in `park`")]
+impl Parker {
+    #[expect(clippy::new_without_default, reason = "as in `park`")]
+    pub fn new() -> Parker {
+        Parker(park::Parker::new())
+    }
+
+    pub fn park(&self, timed: bool) -> Parked {
+        match self.0.park(timed.then(Instant::now)) {
+            park::Parked::Woken => Parked::Woken,
+            park::Parked::TimedOut => Parked::TimedOut,
+            park::Parked::Signalled => Parked::Signalled,
+        }
+    }
+
+    pub fn unpark(&self) {
+        self.0.unpark();
+    }
+
+    pub fn expire(&self) {
+        self.0.expire();
+    }
+
+    pub fn signal(&self) {
+        self.0.signal();
+    }
+}
+
+/// The short lock on futexes.
+#[cfg(quell_futex)]
+pub struct ShortLock(park::three_state::RawShort);
+
+#[cfg(quell_futex)]
+#[expect(missing_docs, reason = "as in `park`")]
+impl ShortLock {
+    #[expect(clippy::new_without_default, reason = "as in `park`")]
+    pub fn new() -> ShortLock {
+        ShortLock(park::three_state::RawShort::new())
+    }
+
+    pub fn lock(&self) {
+        self.0.lock();
+    }
+
+    pub fn unlock(&self) {
+        self.0.unlock();
+    }
+}
+
+/// The wait queue, bare.
+pub struct Waiters(WaitQueue);
+
+#[expect(missing_docs, reason = "as in `wait`")]
+impl Waiters {
+    #[expect(clippy::new_without_default, reason = "as in `wait`")]
+    pub fn new() -> Waiters {
+        Waiters(WaitQueue::new(0))
+    }
+
+    /// Joins, unless `validate` says no. The answer: a token, or `None` if refused.
+    pub fn wait(
+        &self,
+        wait: &Wait,
+        validate: impl FnOnce() -> bool,
+        left: impl FnOnce(bool),
+    ) -> Result<Option<u32>, WaitError> {
+        match self.0.wait(wait, Place::Back, None, validate, left)? {
+            Waited::Granted(token) => Ok(Some(token)),
+            Waited::Refused => Ok(None),
+        }
+    }
+
+    /// Grants `token` to the first; says whether there was one.
+    pub fn grant_one(&self, token: u32) -> bool {
+        self.0.grant_one(|_| token)
+    }
+
+    /// Grants `token` to all; says to how many.
+    pub fn grant_all(&self, token: u32) -> usize {
+        self.0.grant_all(token, || {})
+    }
 }

@@ -14,13 +14,13 @@ mod imp {
 
 #[cfg(quell_loom)]
 mod imp {
-    pub(crate) use loom::sync::{Condvar, Mutex, atomic};
+    pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, atomic};
     pub(crate) use loom::thread;
 }
 
 #[cfg(quell_shuttle)]
 mod imp {
-    pub(crate) use shuttle::sync::{Condvar, Mutex, atomic};
+    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, atomic};
     pub(crate) use shuttle::thread;
 }
 

@@ -1,6 +1,8 @@
 //! Guarantee 1, reach: a thread that is blocked in a quell wait is woken and raises. No window exists in which the
 //! kick is lost.
 
+#![cfg(not(any(quell_loom, quell_shuttle)))]
+
 mod common;
 
 use common::{Turns, stress};

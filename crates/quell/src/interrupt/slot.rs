@@ -2,7 +2,9 @@
 
 use super::Interrupt;
 use super::fate::{Fate, Outcome, Receipt, same};
-use crate::park::{RawShort, Short};
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+use crate::park::RawShort;
+use crate::park::Short;
 use crate::sys::atomic::AtomicU32;
 use crate::sys::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::thread::Thread;

@@ -33,6 +33,8 @@ mod short;
 pub(crate) use futex::Parker;
 #[cfg(not(quell_futex))]
 pub(crate) use portable::Parker;
+#[cfg(all(quell_futex, any(quell_loom, quell_shuttle)))]
+pub(crate) use short::three_state;
 pub(crate) use short::{RawShort, Short};
 
 /// Why [`Parker::park`] came back.

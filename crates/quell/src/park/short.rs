@@ -1,16 +1,19 @@
 //! The lock for a few instructions: a list is changed, a counter read. Nothing blocks, calls out or drops a user's
 //! value under it. It is not interruptible, because nobody holds it long enough to matter.
 //!
-//! [`RawShort`] is the lock alone, [`Short`] owns what it protects. Two forms:
+//! [`RawShort`] is the lock alone, [`Short`] owns what it protects. Three forms:
 //!
 //! - On futexes: the three-state lock of Ulrich Drepper's *Futexes Are Tricky*. `FREE`, `HELD`, or `CROWDED` (held, and
 //!   somebody may sleep). `unlock` calls the kernel only from `CROWDED`; who has slept takes the lock as `CROWDED`,
 //!   because others may still sleep. A sleeper compares the word with `CROWDED` in the kernel, so an `unlock` in between
 //!   is seen.
-//! - Elsewhere, and in the models: a spin that backs off to a sleep. It keeps the protocols above it small enough to
-//!   check; the futex form has a model of its own.
+//! - Elsewhere: a spin that backs off to a sleep.
+//! - In the models: the checker's own mutex, which keeps the protocols above it small enough to check. The futex form has a model
+//!   of its own.
 
-#[cfg(any(not(quell_futex), quell_loom, quell_shuttle))]
+#[cfg(any(quell_loom, quell_shuttle))]
+pub(crate) use self::modelled::RawShort;
+#[cfg(all(not(quell_futex), not(any(quell_loom, quell_shuttle))))]
 pub(crate) use self::spin::RawShort;
 #[cfg(all(quell_futex, not(any(quell_loom, quell_shuttle))))]
 pub(crate) use self::three_state::RawShort;
@@ -72,19 +75,21 @@ pub(crate) mod three_state {
         }
 
         /// Whether somebody holds it. Acquire: if not, the last holder's writes are visible.
+        #[cfg(not(any(quell_loom, quell_shuttle)))]
         #[inline]
         pub(crate) fn is_locked(&self) -> bool {
             self.word.load(Acquire) != FREE
         }
 
         /// Free, whoever held it. After fork: the holder does not exist here, and nobody sleeps.
+        #[cfg(not(any(quell_loom, quell_shuttle)))]
         pub(crate) fn reset(&self) {
             self.word.store(FREE, Release);
         }
     }
 }
 
-#[cfg(any(not(quell_futex), quell_loom, quell_shuttle))]
+#[cfg(all(not(quell_futex), not(any(quell_loom, quell_shuttle))))]
 mod spin {
     use crate::sys::atomic::AtomicBool;
     use crate::sys::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -128,7 +133,6 @@ mod spin {
     }
 
     /// Looks again soon; after a while, sleeps, so that a holder of lower priority gets to run.
-    #[cfg(not(any(quell_loom, quell_shuttle)))]
     fn back_off(round: &mut u32) {
         *round += 1;
         match *round {
@@ -137,10 +141,51 @@ mod spin {
             _ => std::thread::sleep(std::time::Duration::from_micros(50)),
         }
     }
+}
 
-    #[cfg(any(quell_loom, quell_shuttle))]
-    fn back_off(_round: &mut u32) {
-        crate::sys::thread::yield_now();
+#[cfg(any(quell_loom, quell_shuttle))]
+mod modelled {
+    use crate::sys::{Mutex, MutexGuard};
+    use std::cell::UnsafeCell;
+
+    /// The lock alone.
+    pub(crate) struct RawShort {
+        mutex: Mutex<()>,
+        guard: UnsafeCell<Option<MutexGuard<'static, ()>>>,
+    }
+
+    // SAFETY: `guard` is touched by the holder of `mutex` only.
+    unsafe impl Send for RawShort {}
+    // SAFETY: as above.
+    unsafe impl Sync for RawShort {}
+
+    impl RawShort {
+        pub(crate) fn new() -> RawShort {
+            RawShort { mutex: Mutex::new(()), guard: UnsafeCell::new(None) }
+        }
+
+        pub(crate) fn lock(&self) {
+            let guard = self.mutex.lock().unwrap();
+            // SAFETY: `unlock` drops the guard while its caller still borrows `self`. We hold the mutex, so the cell is ours.
+            unsafe {
+                let guard =
+                    std::mem::transmute::<MutexGuard<'_, ()>, MutexGuard<'static, ()>>(guard);
+                *self.guard.get() = Some(guard);
+            }
+        }
+
+        pub(crate) fn unlock(&self) {
+            // SAFETY: the caller holds the mutex, so the cell is ours.
+            drop(unsafe { (*self.guard.get()).take() });
+        }
+
+        pub(crate) fn is_locked(&self) -> bool {
+            self.mutex.try_lock().is_err()
+        }
+
+        pub(crate) fn reset(&self) {
+            unreachable!("no model forks")
+        }
     }
 }
 

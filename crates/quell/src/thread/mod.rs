@@ -21,4 +21,5 @@ pub use registry::{enumerate, interrupt_main, lookup, main, set_async_exc};
 pub use spawn::{Builder, JoinError, JoinHandle, spawn};
 
 pub(crate) use current::{current_id, local, registered};
+#[cfg(not(any(quell_loom, quell_shuttle)))]
 pub(crate) use registry::{after_fork, hold_all, release_all};

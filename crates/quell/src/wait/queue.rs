@@ -30,8 +30,6 @@ pub(crate) enum Waited {
 pub(crate) struct Grant {
     /// Since when the waiter waits, if it said so. `None` also if there is no waiter.
     pub(crate) since: Option<Instant>,
-    /// There is a waiter, and it is claimed.
-    pub(crate) found: bool,
     /// Nodes are left in the list.
     pub(crate) more: bool,
 }
@@ -113,14 +111,14 @@ impl WaitQueue {
             at = unsafe { node.links() }.next;
         }
         if at.is_null() {
-            decide(Grant { since: None, found: false, more: !list.is_empty() });
+            decide(Grant { since: None, more: !list.is_empty() });
             return false;
         }
         // SAFETY: claimed, so alive until published.
         let node = unsafe { &*at };
         // SAFETY: it is in the list, and we hold the lock.
         unsafe { list.unlink(node) };
-        let token = decide(Grant { since: node.since, found: true, more: !list.is_empty() });
+        let token = decide(Grant { since: node.since, more: !list.is_empty() });
         drop(list);
         // SAFETY: claimed by us and unlinked.
         let waiter = unsafe { node.links() }.waiter.take();
@@ -146,13 +144,16 @@ impl WaitQueue {
             // SAFETY: as above.
             let next = unsafe { node.links() }.next;
             if node.claim() {
-                // SAFETY: it is in the list, and we hold the lock.
-                unsafe { list.unlink(node) };
-                if last.is_null() {
-                    chain = node;
-                } else {
-                    // SAFETY: claimed by us and unlinked.
-                    unsafe { (*last).links() }.next = node;
+                // SAFETY: it is in the list, and we hold the lock; `last` is claimed by us. The new end of the chain
+                // points nowhere, not to its old neighbour, which may have left.
+                unsafe {
+                    list.unlink(node);
+                    node.links().next = ptr::null();
+                    if last.is_null() {
+                        chain = node;
+                    } else {
+                        (*last).links().next = node;
+                    }
                 }
                 last = node;
             }
