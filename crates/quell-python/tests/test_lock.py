@@ -153,7 +153,7 @@ def test_any_thread_may_release_a_lock(start):
     lock.acquire()
     start(lock.release).done()
     assert not lock.locked()
-    with pytest.raises(RuntimeError, match="^release unlocked lock$"):
+    with pytest.raises(RuntimeError, match=r"^release unlocked lock$"):
         lock.release()
 
 
