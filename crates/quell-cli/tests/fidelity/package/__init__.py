@@ -1,0 +1,2 @@
+"""Run with -m."""
+print("package", __name__)

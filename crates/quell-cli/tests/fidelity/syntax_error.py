@@ -1,0 +1,4 @@
+"""Does not compile."""
+print("never")
+def f(:
+    pass
