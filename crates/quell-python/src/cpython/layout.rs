@@ -16,6 +16,8 @@ use super::thread::ThreadState;
 #[cfg(all(Py_3_11, not(Py_3_12)))]
 mod offsets {
     pub(crate) const TS_NEXT: usize = 8;
+    /// The limit follows it.
+    pub(crate) const TS_RECURSION_REMAINING: usize = 32;
     pub(crate) const TS_TRACING: usize = 44;
     pub(crate) const TS_CFRAME: usize = 56;
     pub(crate) const CFRAME_CURRENT: usize = 8;
@@ -53,6 +55,8 @@ mod offsets {
 #[cfg(all(Py_3_12, not(Py_3_13)))]
 mod offsets {
     pub(crate) const TS_NEXT: usize = 8;
+    /// The limit follows it.
+    pub(crate) const TS_RECURSION_REMAINING: usize = 28;
     pub(crate) const TS_CFRAME: usize = 56;
     pub(crate) const CFRAME_CURRENT: usize = 0;
     pub(crate) const TS_THREAD_ID: usize = 136;
@@ -85,6 +89,8 @@ mod offsets {
 #[cfg(all(Py_3_13, not(Py_3_14)))]
 mod offsets {
     pub(crate) const TS_NEXT: usize = 8;
+    /// The limit follows it.
+    pub(crate) const TS_RECURSION_REMAINING: usize = 44;
     pub(crate) const TS_CURRENT_FRAME: usize = 72;
     pub(crate) const TS_THREAD_ID: usize = 152;
     pub(crate) const TS_NATIVE_ID: usize = 160;

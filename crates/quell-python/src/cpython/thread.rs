@@ -94,6 +94,23 @@ impl ThreadState {
         }
     }
 
+    /// Makes the calling thread's stack look as if no Python code were running, at full recursion depth: what is run from
+    /// here on finds no callers. The frames below must never be returned to.
+    pub(crate) fn forget_callers(self) {
+        // SAFETY: the calling thread's own live state, GIL held, and the offsets of this version's structures. An evaluation
+        // loop that starts with no current frame is what every thread's first one does.
+        unsafe {
+            let base = self.0.cast::<u8>();
+            #[cfg(Py_3_13)]
+            let current = base.add(layout::TS_CURRENT_FRAME);
+            #[cfg(not(Py_3_13))]
+            let current = self.field::<*mut u8>(layout::TS_CFRAME).add(layout::CFRAME_CURRENT);
+            current.cast::<*mut u8>().write(std::ptr::null_mut());
+            let limit = self.field::<i32>(layout::TS_RECURSION_REMAINING + size_of::<i32>());
+            base.add(layout::TS_RECURSION_REMAINING).cast::<i32>().write(limit);
+        }
+    }
+
     /// All thread states of the calling thread's interpreter.
     pub(crate) fn all() -> impl Iterator<Item = ThreadState> {
         // SAFETY: the GIL is held; the list does not change while it is.

@@ -1,21 +1,367 @@
 //! The thread that asks the interpreter, and so may wait for the GIL. The monitor never does.
+//!
+//! At a limit it climbs the [`ladder`](super::ladder): it looks, decides for every thread, interrupts, and looks again.
+//! Between the looks it waits for the receipt of what it sent, so that it knows when that was delivered.
+//!
+//! *Shutdown.* A native thread that asks for the GIL while the interpreter is torn down is ended by the interpreter in
+//! the middle of Rust frames. So every visit is announced ([`Door`]), and an `atexit` function closes the door and
+//! waits until the visitor is out.
 
+use std::collections::HashMap;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use quell::{Outcome, Receipt};
 
-use super::session::Session;
-use super::signals;
+use super::ladder::{self, Act, Answer, PACE, Rung};
+use super::session::{Fired, Session};
+use super::{exception, signals};
+use crate::cpython::thread::ThreadState;
+use crate::delivery::{self, Options, Target};
+
+/// Whether the deliverer may visit the interpreter.
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    state: Mutex<DoorState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct DoorState {
+    inside: bool,
+    closed: bool,
+}
+
+impl Door {
+    fn lock(&self) -> std::sync::MutexGuard<'_, DoorState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `f` with the GIL; `None` when that is over.
+    fn visit<R>(&self, f: impl FnOnce(Python<'_>) -> R) -> Option<R> {
+        {
+            let mut state = self.lock();
+            if state.closed {
+                return None;
+            }
+            state.inside = true;
+        }
+        let result = Python::try_attach(f);
+        self.lock().inside = false;
+        self.changed.notify_all();
+        result
+    }
+
+    /// Lets nobody in any more, and waits until nobody is inside. The caller has the GIL.
+    pub(super) fn close(&self, py: Python<'_>) {
+        py.detach(|| {
+            let mut state = self.lock();
+            state.closed = true;
+            while state.inside {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        });
+    }
+}
 
 /// The body of the thread.
 pub(super) fn body(session: &'static Session) {
+    let mut insisting = None;
     loop {
         let ticket = session.summons.ticket();
         if session.is_stopping() || session.is_finalized() {
             return;
         }
-        if session.is_ready() && signals::is_displaced() {
-            // Holding the GIL, which every change of a handler by the script holds too.
-            let _ = Python::try_attach(|_py| signals::install());
+        if session.is_ready() {
+            if let Some(fired) = session.fired() {
+                return climb(session, fired);
+            }
+            if signals::is_displaced() {
+                // Holding the GIL, which every change of a handler by the script holds too.
+                let _ = session.door.visit(|_py| signals::install());
+            }
+            insist(session, &mut insisting);
         }
-        session.summons.wait(ticket, None);
+        let again = matches!(insisting, Some(Insistence::Passed(_))).then(|| Instant::now() + PACE);
+        session.summons.wait(ticket, again);
     }
+}
+
+// ---- the limit
+
+/// A thread that was interrupted.
+struct Struck {
+    target: Target,
+    /// The last exception sent.
+    exception: Py<PyAny>,
+    receipt: Receipt,
+    sent: Instant,
+    is_main: bool,
+}
+
+impl Struck {
+    fn answer(&self, py: Python<'_>) -> Answer {
+        if !self.target.is_alive(py) {
+            return Answer::Gone;
+        }
+        match self.receipt.state() {
+            Outcome::Pending => Answer::Pending,
+            Outcome::Delivered => {
+                // One reference is ours: nobody else holds it, nobody handles it.
+                // SAFETY: GIL held, a live object.
+                match unsafe { ffi::Py_REFCNT(self.exception.as_ptr()) } {
+                    1 => Answer::Swallowed,
+                    _ => Answer::Unwinding,
+                }
+            }
+            _ => Answer::Gone,
+        }
+    }
+}
+
+/// Up the ladder, until the process ends or cannot be asked any more.
+fn climb(session: &'static Session, fired: &Fired) {
+    let mut struck: HashMap<u64, Struck> = HashMap::new();
+    loop {
+        if session.is_stopping() || session.is_finalized() || session.is_claimed() {
+            break;
+        }
+        let rung = Rung::at(fired.at.elapsed(), session.plan.grace);
+        if session.door.visit(|py| look(py, session, fired, rung, &mut struck)).is_none() {
+            break;
+        }
+        note_deliveries(session, fired, &struck, Instant::now() + PACE);
+    }
+    // Dropped without the GIL, references are kept until somebody has it; the process ends anyway.
+    std::mem::forget(struck);
+}
+
+fn look(
+    py: Python<'_>,
+    session: &Session,
+    fired: &Fired,
+    rung: Rung,
+    struck: &mut HashMap<u64, Struck>,
+) {
+    let left = main_has_left_script();
+    let mut wanted = Vec::new();
+    if rung.strikes_main(left)
+        && let Ok(main) = delivery::main_target(py)
+    {
+        wanted.push(main);
+    }
+    for thread in threads(py) {
+        let mut facts = session.facts();
+        let known = facts.thread(thread.ident);
+        known.name = Some(thread.name);
+        known.daemon = Some(thread.daemon);
+        drop(facts);
+        if !thread.daemon
+            && rung.strikes_others(left)
+            && let Ok(target) = delivery::target_by_ident(py, thread.ident)
+        {
+            wanted.push(target);
+        }
+    }
+    let options = Options { force: rung.forces(), impersonate: true };
+    for target in wanted {
+        let now = Instant::now();
+        let last = struck.get(&target.tstate_id());
+        let answer = last.map_or(Answer::NotAsked, |s| s.answer(py));
+        let since_last = last.map_or(Duration::ZERO, |s| now - s.sent);
+        match ladder::decide(rung, answer, since_last) {
+            Act::Leave => {}
+            Act::Poke => {
+                let _ = delivery::poke(py, &target, options);
+            }
+            Act::Strike => match strike(py, session, fired, &target, options) {
+                Ok(new) => {
+                    struck.insert(target.tstate_id(), new);
+                }
+                Err(error) => {
+                    let note = format!("an interrupt could not be sent: {}", error.value(py));
+                    let mut facts = session.facts();
+                    if !facts.notes.contains(&note) {
+                        facts.notes.push(note);
+                    }
+                }
+            },
+        }
+    }
+}
+
+fn strike(
+    py: Python<'_>,
+    session: &Session,
+    fired: &Fired,
+    target: &Target,
+    options: Options,
+) -> PyResult<Struck> {
+    let kind = fired.reached.kind();
+    let (class, note) = exception::class(py, session.plan.exception.as_ref(), kind);
+    let instance = exception::instance(&class, &fired.reached)?;
+    let name = exception::name(&class);
+    let is_main = target.is_main();
+    {
+        let mut facts = session.facts();
+        facts.exception = name;
+        let first = facts.strikes == 0;
+        facts.notes.extend(note.filter(|_| first));
+        if is_main {
+            facts.strikes += 1;
+        } else {
+            facts.thread(target.ident()).strikes += 1;
+        }
+    }
+    let receipt = delivery::interrupt(py, target, &instance, options)?;
+    let exception = instance.unbind();
+    Ok(Struck { target: target.clone(), exception, receipt, sent: Instant::now(), is_main })
+}
+
+/// Waits without the GIL until `until`, and notes what is delivered meanwhile.
+fn note_deliveries(
+    session: &Session,
+    fired: &Fired,
+    struck: &HashMap<u64, Struck>,
+    until: Instant,
+) {
+    let mut open: Vec<&Struck> = struck.values().collect();
+    while Instant::now() < until && !session.is_finalized() {
+        open.retain(|s| {
+            if s.receipt.state() != Outcome::Delivered {
+                return s.receipt.state() == Outcome::Pending;
+            }
+            let after = fired.at.elapsed();
+            let mut facts = session.facts();
+            let known = match s.is_main {
+                true => &mut facts.delivery,
+                false => &mut facts.thread(s.target.ident()).delivery,
+            };
+            known.get_or_insert(after);
+            false
+        });
+        match open.first() {
+            Some(first) => {
+                let soon = (Instant::now() + Duration::from_millis(1)).min(until);
+                let one = if open.len() == 1 { until } else { soon };
+                let _ = first.receipt.wait(Some(one));
+            }
+            None => session.summons.wait(session.summons.ticket(), Some(until)),
+        }
+    }
+}
+
+/// Whether the main thread waits for the others, or runs nothing. GIL held.
+fn main_has_left_script() -> bool {
+    let main = std::process::id() as u64;
+    let Some(state) = ThreadState::all().find(|ts| ts.native_id() == main) else { return true };
+    let Some(outermost) = state.top().and_then(|top| top.stack().last()) else { return true };
+    let module = c"threading";
+    outermost.code().is_some_and(|code| code.is_named(c"_shutdown") && is_of_module(code, module))
+}
+
+/// Whether `code` is a function's of a module, by name.
+fn is_of_module(code: crate::cpython::code::Code, module: &std::ffi::CStr) -> bool {
+    // SAFETY: GIL held; borrowed references, or null; no error is left set; nothing here runs Python code.
+    unsafe {
+        let modules = ffi::PyImport_GetModuleDict();
+        let module = ffi::PyDict_GetItemString(modules, module.as_ptr());
+        if module.is_null() {
+            return false;
+        }
+        let dict = ffi::PyModule_GetDict(module);
+        let name = ffi::PyDict_GetItem(dict, code.name());
+        !name.is_null()
+            && ffi::PyFunction_Check(name) != 0
+            && ffi::PyFunction_GetCode(name).cast() == code.as_ptr()
+    }
+}
+
+/// A thread that `threading` knows, other than the main one.
+struct Known {
+    ident: u64,
+    name: String,
+    daemon: bool,
+}
+
+fn threads(py: Python<'_>) -> Vec<Known> {
+    let known = || -> PyResult<Vec<Known>> {
+        let modules = py.import("sys")?.getattr("modules")?;
+        let Some(threading) = modules.cast::<PyDict>()?.get_item("threading")? else {
+            return Ok(Vec::new());
+        };
+        let main = delivery::main_target(py).map_or(0, |target| target.ident());
+        let active = threading.getattr("_active")?;
+        // The methods and properties of Thread are Python code; the attributes behind them are not.
+        let items = active.cast::<PyDict>()?.iter().map(|(ident, thread)| {
+            Ok(Known {
+                ident: ident.extract()?,
+                name: thread.getattr("_name")?.extract()?,
+                daemon: thread.getattr("_daemonic")?.is_truthy()?,
+            })
+        });
+        let items: PyResult<Vec<Known>> = items.collect();
+        Ok(items?.into_iter().filter(|thread| thread.ident != main).collect())
+    };
+    known().unwrap_or_default()
+}
+
+// ---- the second Ctrl-C
+
+/// How far the second Ctrl-C was carried.
+enum Insistence {
+    /// The script's own handler was told, at this time; it may have its own way to end.
+    Passed(Instant),
+    /// KeyboardInterrupt was sent.
+    Sent,
+}
+
+/// How long a script's own handler has for the second Ctrl-C.
+const OWN_HANDLER: Duration = Duration::from_millis(300);
+
+fn insist(session: &Session, so_far: &mut Option<Insistence>) {
+    if session.presses.count() < 2 {
+        *so_far = None;
+        return;
+    }
+    let next = match so_far {
+        Some(Insistence::Sent) => return,
+        Some(Insistence::Passed(when)) if when.elapsed() < OWN_HANDLER => return,
+        Some(Insistence::Passed(_)) => session.door.visit(interrupt_main),
+        None => session.door.visit(|py| {
+            if has_own_handler(py) {
+                // SAFETY: marks the signal as if it had come; the handler runs in the main thread.
+                unsafe { ffi::PyErr_SetInterrupt() };
+                Insistence::Passed(Instant::now())
+            } else {
+                interrupt_main(py)
+            }
+        }),
+    };
+    *so_far = next.or(Some(Insistence::Sent));
+}
+
+fn interrupt_main(py: Python<'_>) -> Insistence {
+    if !main_has_left_script()
+        && let Ok(main) = delivery::main_target(py)
+    {
+        let exception = py.get_type::<pyo3::exceptions::PyKeyboardInterrupt>();
+        let options = Options { force: true, impersonate: false };
+        // If it cannot be sent, the third press remains.
+        let _ = delivery::interrupt(py, &main, exception.as_any(), options);
+    }
+    Insistence::Sent
+}
+
+/// Whether the script has another function for SIGINT than Python's own.
+fn has_own_handler(py: Python<'_>) -> bool {
+    let asked = || -> PyResult<bool> {
+        let signal = py.import("_signal")?;
+        let handler = signal.getattr("getsignal")?.call1((libc::SIGINT,))?;
+        Ok(!handler.is(&signal.getattr("default_int_handler")?))
+    };
+    asked().unwrap_or(false)
 }

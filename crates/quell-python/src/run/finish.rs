@@ -4,18 +4,31 @@
 //! embedded interpreter and for `python -m quell` alike. If no limit was reached it does nothing and the process ends with
 //! the script's status. Otherwise it ends the children, writes the report and sets the status.
 
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyCFunction;
+
 use super::end::LIMIT_STATUS;
 use super::facts::Ended;
 use super::session::{Ending, Fired, Session};
 use super::{children, report};
 
-/// Has the interpreter call it. Without a free slot for exit functions (there are 32) it is not called, and the
-/// embedding command calls [`after_finalization`] itself.
-pub(super) fn install() {
+/// Has the interpreter call it, and, before the interpreter can no longer be asked, close the deliverer's door. Without a
+/// free slot for exit functions (there are 32) it is not called, and the embedding command calls
+/// [`after_finalization`] itself.
+pub(super) fn install(py: Python<'_>) -> PyResult<()> {
+    let close = PyCFunction::new_closure(py, None, None, |args, _| {
+        if let Some(session) = Session::current() {
+            session.door.close(args.py());
+        }
+    })?;
+    // Registered before the script's own exit functions, so it runs after them: they can still be interrupted.
+    py.import("atexit")?.call_method1("register", (close,))?;
     // SAFETY: GIL held; the function lives as long as the process.
     unsafe {
-        pyo3::ffi::Py_AtExit(Some(at_exit));
+        ffi::Py_AtExit(Some(at_exit));
     }
+    Ok(())
 }
 
 extern "C" fn at_exit() {

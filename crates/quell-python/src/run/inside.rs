@@ -3,7 +3,8 @@
 //! The script is run by the interpreter's own main program, `Py_RunMain`, a second time: its configuration is
 //! changed to what it would have been for `python SCRIPT ARGS`, and `__main__` is made anew. So the script
 //! meets what it would meet there, and what is printed about it is printed by the same code. No frame of quell's is
-//! in a traceback, because tracebacks reach down to where `Py_RunMain` started the script.
+//! in a traceback, because tracebacks reach down to where `Py_RunMain` started the script; and none is on the
+//! stack that the script sees, because the interpreter is made to forget the callers.
 //!
 //! CPython ends the process the same way from deep inside calls when it prints an unhandled SystemExit (`Py_Exit`): the
 //! frames that are still on the stack are simply left.
@@ -19,6 +20,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyModule};
 
 use super::FAILURE_STATUS;
 use super::args::{self, Command, Plan, Target};
+use crate::cpython::thread::ThreadState;
 
 /// Exports what `quell.__main__` calls.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -60,6 +62,9 @@ fn command(py: Python<'_>) -> PyResult<()> {
     }
     fresh_main(py)?;
     configure(py, &plan, &sys)?;
+    if crate::cpython::layout::verify() {
+        ThreadState::current().forget_callers();
+    }
     // SAFETY: the interpreter runs, GIL held by this thread, which is the main one; the configuration is complete.
     let status = unsafe {
         #[cfg(Py_3_12)]
@@ -144,15 +149,19 @@ fn configure(py: Python<'_>, plan: &Plan, sys: &Bound<'_, PyModule>) -> PyResult
     sys.setattr("argv", words)
 }
 
-/// A script's path as the interpreter keeps it: absolute, otherwise as written.
+/// A script's path as the interpreter keeps it: absolute, otherwise as written (`_Py_abspath`).
 fn absolute(path: &OsString) -> OsString {
-    if path.as_bytes().first() == Some(&b'/') {
+    let bytes = path.as_bytes();
+    if bytes.first() == Some(&b'/') {
         return path.clone();
     }
     let Ok(here) = std::env::current_dir() else { return path.clone() };
     let mut whole = here.into_os_string();
+    if bytes.is_empty() || bytes == b"." {
+        return whole;
+    }
     whole.push("/");
-    whole.push(path);
+    whole.push(std::ffi::OsStr::from_bytes(bytes.strip_prefix(b"./").unwrap_or(bytes)));
     whole
 }
 

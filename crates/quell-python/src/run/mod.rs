@@ -25,11 +25,13 @@ mod children;
 mod crew;
 mod deliverer;
 mod end;
+mod exception;
 mod facts;
 mod finish;
 mod fork;
 pub mod inside;
 mod json;
+mod ladder;
 mod limits;
 mod meter;
 mod monitor;
@@ -40,7 +42,6 @@ mod progress;
 mod report;
 mod session;
 mod signals;
-mod stacks;
 pub mod units;
 mod usage;
 
@@ -84,11 +85,15 @@ pub fn begin(mut plan: Plan, started: Instant) -> std::io::Result<()> {
 /// Hooks the watch into the interpreter, which has started and has not run the script yet. Main thread only.
 ///
 /// # Errors
-/// When the interpreter lacks something every CPython has.
+/// When the exception to be raised is a built-in one that there is not.
 pub fn ready(py: Python<'_>) -> PyResult<()> {
     let Some(session) = Session::current() else { return Ok(()) };
+    if let Some(name) = session.plan.exception.as_ref().filter(|name| name.module == "builtins") {
+        // Others may be the script's, and are looked for when they are wanted.
+        exception::find(py, name)?;
+    }
     fork::install(py)?;
-    finish::install();
+    finish::install(py)?;
     signals::install();
     session.set_ready();
     Ok(())

@@ -5,7 +5,7 @@
 
 use super::facts::{Place, State};
 use super::procfs;
-use super::stacks::{self as snapshot, Frame, ThreadSnapshot};
+use crate::cpython::snapshot::{self, Frame, ThreadSnapshot};
 
 /// A Python thread, with what it does.
 #[derive(Debug, Clone)]

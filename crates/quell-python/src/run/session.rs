@@ -16,6 +16,7 @@ use std::time::Instant;
 use super::args::Plan;
 use super::bell::Bell;
 use super::crew::Crew;
+use super::deliverer::Door;
 use super::facts::Facts;
 use super::limits::Reached;
 use super::meter::Readings;
@@ -37,6 +38,7 @@ pub(super) struct Session {
     /// For the deliverer.
     pub(super) summons: Bell,
     pub(super) crew: Crew,
+    pub(super) door: Door,
     pub(super) readings: Readings,
     pub(super) presses: Presses,
     stopping: AtomicBool,
@@ -80,6 +82,7 @@ impl Session {
             bell: Bell::default(),
             summons: Bell::default(),
             crew: Crew::default(),
+            door: Door::default(),
             readings: Readings::default(),
             presses: Presses::default(),
             stopping: AtomicBool::new(false),

@@ -1,0 +1,142 @@
+//! The ladder: what to do about a thread, given the time since the limit and what became of the last attempt.
+//!
+//! | rung | from | main thread | other threads that keep the process alive |
+//! | --- | --- | --- | --- |
+//! | ask | the limit | interrupted | interrupted once the main thread has left the script |
+//! | press | half of the grace | interrupted, by force | interrupted, by force |
+//! | leave | three quarters of it | also while it waits for the others | as before |
+//! | end | the whole of it | the monitor ends the process | |
+//!
+//! A thread whose last interrupt is still pending gets no other one. One that was delivered is answered
+//! by unwinding, which takes as long as the cleanup takes; so as long as anything still holds the exception, the
+//! thread is left alone until it is pressed. If the exception is gone and the thread is still there, it was swallowed,
+//! and the next one comes after [`PACE`].
+//!
+//! Nothing here waits or asks the interpreter: it decides, and the [`deliverer`](super::deliverer) acts.
+
+use std::time::Duration;
+
+/// Between two looks, and at least between two interrupts of one thread.
+pub(super) const PACE: Duration = Duration::from_millis(10);
+
+/// How far up the ladder it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rung {
+    Ask,
+    Press,
+    Leave,
+}
+
+impl Rung {
+    /// The rung at a time after the limit.
+    pub(super) fn at(since: Duration, grace: Duration) -> Self {
+        if since < grace / 2 {
+            Rung::Ask
+        } else if since < grace * 3 / 4 {
+            Rung::Press
+        } else {
+            Rung::Leave
+        }
+    }
+
+    /// Whether interrupts may go where they are not polite.
+    pub(super) fn forces(self) -> bool {
+        self >= Rung::Press
+    }
+
+    /// Whether the main thread is interrupted.
+    pub(super) fn strikes_main(self, has_left_script: bool) -> bool {
+        !has_left_script || self == Rung::Leave
+    }
+
+    /// Whether the other threads are.
+    pub(super) fn strikes_others(self, main_has_left_script: bool) -> bool {
+        main_has_left_script || self >= Rung::Press
+    }
+}
+
+/// What became of the last interrupt of a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// There was none yet.
+    NotAsked,
+    /// It waits to be delivered.
+    Pending,
+    /// It was delivered, and something still holds the exception.
+    Unwinding,
+    /// It was delivered, and nothing does.
+    Swallowed,
+    /// The thread has ended.
+    Gone,
+}
+
+/// What to do about a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    /// A new interrupt.
+    Strike,
+    /// The pending one, with what this rung allows.
+    Poke,
+    /// Nothing now.
+    Leave,
+}
+
+/// The decision for one thread that is to be interrupted on this rung.
+pub(super) fn decide(rung: Rung, answer: Answer, since_last: Duration) -> Act {
+    match answer {
+        Answer::NotAsked => Act::Strike,
+        Answer::Gone => Act::Leave,
+        Answer::Pending if rung.forces() => Act::Poke,
+        Answer::Pending => Act::Leave,
+        Answer::Swallowed if since_last >= PACE => Act::Strike,
+        Answer::Unwinding if rung.forces() && since_last >= PACE => Act::Strike,
+        Answer::Swallowed | Answer::Unwinding => Act::Leave,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(1);
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn rungs_by_time() {
+        assert_eq!(Rung::at(ms(0), GRACE), Rung::Ask);
+        assert_eq!(Rung::at(ms(499), GRACE), Rung::Ask);
+        assert_eq!(Rung::at(ms(500), GRACE), Rung::Press);
+        assert_eq!(Rung::at(ms(750), GRACE), Rung::Leave);
+        assert_eq!(Rung::at(ms(0), ms(0)), Rung::Leave);
+    }
+
+    #[test]
+    fn others_when_main_has_left_or_half_of_the_grace_is_over() {
+        assert!(!Rung::Ask.strikes_others(false));
+        assert!(Rung::Ask.strikes_others(true));
+        assert!(Rung::Press.strikes_others(false));
+    }
+
+    #[test]
+    fn a_main_thread_that_waits_for_the_others_is_interrupted_last() {
+        assert!(Rung::Ask.strikes_main(false));
+        assert!(!Rung::Ask.strikes_main(true));
+        assert!(!Rung::Press.strikes_main(true));
+        assert!(Rung::Leave.strikes_main(true));
+    }
+
+    #[test]
+    fn cleanup_is_left_alone_until_pressed_and_swallowing_is_not() {
+        assert_eq!(decide(Rung::Ask, Answer::NotAsked, ms(0)), Act::Strike);
+        assert_eq!(decide(Rung::Ask, Answer::Pending, ms(100)), Act::Leave);
+        assert_eq!(decide(Rung::Press, Answer::Pending, ms(100)), Act::Poke);
+        assert_eq!(decide(Rung::Ask, Answer::Unwinding, ms(400)), Act::Leave);
+        assert_eq!(decide(Rung::Press, Answer::Unwinding, ms(400)), Act::Strike);
+        assert_eq!(decide(Rung::Ask, Answer::Swallowed, ms(9)), Act::Leave);
+        assert_eq!(decide(Rung::Ask, Answer::Swallowed, ms(10)), Act::Strike);
+        assert_eq!(decide(Rung::Leave, Answer::Gone, ms(400)), Act::Leave);
+    }
+}
