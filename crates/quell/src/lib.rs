@@ -63,3 +63,8 @@ pub use wait::{Wait, WaitError};
 
 #[cfg(any(quell_loom, quell_shuttle))]
 pub mod model;
+
+/// The book's chapter on Rust, here so that its examples are compiled and run with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/src/rust.md")]
+pub struct Book;
