@@ -136,6 +136,8 @@ impl<'a> Runner<'a> {
         let kind = self.options.tests();
         session.step(format!("rust tests, CPython {}", interpreter.version), kind, LIMIT, tests);
         let mut examples = builds::cargo(["test", "--workspace", "--doc", "--no-fail-fast"]);
+        // Its documentation is Python's, and so are the examples in it; `--doc` overrides `doctest = false`.
+        examples.args(["--exclude", "quell-python"]);
         examples.args(builds::locked()).args(&self.options.filter);
         set(&mut examples);
         session.step("rust documentation examples", Kind::PerhapsTests, LIMIT, examples);

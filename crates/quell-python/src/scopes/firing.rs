@@ -4,7 +4,7 @@
 //! the GIL, which may be away for as long as it pleases some other thread. So a timer only hands its scope over, and
 //! this thread, started by the first timeout that goes off, waits for the GIL.
 //!
-//! At interpreter shutdown a thread that asks for the GIL would never return. [`shut_down`], called by `atexit` while the
+//! At interpreter shutdown a thread that asks for the GIL would never return. `shut_down`, called by `atexit` while the
 //! interpreter is whole, therefore waits until this thread is outside, and no scope goes off afterwards. In the child of a
 //! fork the thread is gone; [`_after_fork_child`] forgets it, and the next timeout starts another.
 
