@@ -9,9 +9,8 @@ import time
 import weakref
 
 import pytest
-from conftest import PATIENCE, STRESS
-
 import quell
+from conftest import PATIENCE, STRESS
 
 
 class Mine(Exception):

@@ -11,9 +11,8 @@ import traceback
 import weakref
 
 import pytest
-from conftest import PATIENCE, STRESS
-
 import quell
+from conftest import PATIENCE, STRESS
 
 SHORT = 0.02
 LONG = 3600.0
@@ -78,7 +77,10 @@ def blocks():
 def test_it_ends_the_block(block, where, start):
     def body():
         begin = time.monotonic()
-        with pytest.raises(quell.Timeout, match=r"^timed out after 0\.02 s$") as caught, quell.timeout(SHORT) as scope:
+        with (
+            pytest.raises(quell.Timeout, match=r"^timed out after 0\.02 s$") as caught,
+            quell.timeout(SHORT) as scope,
+        ):
             block()
         assert scope.expired
         assert isinstance(caught.value, TimeoutError)
@@ -111,7 +113,8 @@ def test_a_block_that_ends_in_time_is_left_alone():
 
 
 def test_zero_ends_at_the_first_place_inside():
-    with pytest.raises(quell.Timeout), quell.timeout(0) as scope:
+    scope = quell.timeout(0)
+    with pytest.raises(quell.Timeout), scope:
         quell.Event().wait()
     assert scope.expired
     with pytest.raises(quell.Timeout), quell.timeout(0):
@@ -215,13 +218,13 @@ def test_nested_the_outer_is_shorter_and_passes_through_inner_handlers():
 def test_nested_each_keeps_its_own_deadline():
     begin = time.monotonic()
     count = 0
-    with pytest.raises(quell.Timeout), quell.timeout(0.2) as outer:
+    with pytest.raises(quell.Timeout), quell.timeout(1) as outer:
         while True:
             with contextlib.suppress(quell.Timeout), quell.timeout(SHORT):
                 spin()
             count += 1
-    assert outer.expired and count >= 3
-    assert 0.2 <= time.monotonic() - begin < 10
+    assert outer.expired and count >= 2
+    assert 1 <= time.monotonic() - begin < 10
 
 
 def test_both_at_once():
@@ -283,7 +286,9 @@ def test_when_and_reschedule():
     assert scope.when() is None
     begin = time.monotonic()
     with scope:
-        assert begin + LONG <= scope.when() + 1e-3 and scope.when() <= time.monotonic() + LONG + 1e-3
+        assert (
+            begin + LONG <= scope.when() + 1e-3 and scope.when() <= time.monotonic() + LONG + 1e-3
+        )
         scope.reschedule(None)
         assert scope.when() is None
         scope.reschedule(2 * LONG)
@@ -550,10 +555,10 @@ def test_nothing_escapes_under_contention(start, fast_switching):
     start(compete)
     rounds, expired, escaped = 3000 * STRESS, 0, 0
     for i in range(rounds):
-        seconds = (i % 50) * 4e-6
+        scope = quell.timeout((i % 50) * 4e-6)
         try:
             try:
-                with quell.timeout(seconds) as scope:
+                with scope:
                     for _ in range(i % 30):
                         pass
             except quell.Timeout:

@@ -40,7 +40,7 @@ pub(super) use form::{Arming, arm, disarm, escalate, prepare};
 
 /// The target is about to execute the instruction at `offset` of `code`: raise here?
 ///
-/// Err carries the exception; the gate is disarmed then.
+/// Err carries the exception; the gate is disarmed then, unless more is pending.
 fn on_instruction(py: Python<'_>, record: &Record, code: Code, offset: i32) -> PyResult<()> {
     let (holds, force, ceiling) = record.state(py, |s| {
         s.events += 1;
@@ -60,7 +60,11 @@ fn on_instruction(py: Python<'_>, record: &Record, code: Code, offset: i32) -> P
     }
     match record.take(py, false) {
         Some(interrupt) => {
-            disarm(py, record);
+            // The next one is to be raised in the handler of this one, before it ends: see the ladder of those who
+            // send several at once.
+            if !record.thread().has_pending() {
+                disarm(py, record);
+            }
             Err(record.delivered(py, interrupt))
         }
         None => Ok(()),
