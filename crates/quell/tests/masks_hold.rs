@@ -1,0 +1,155 @@
+//! Guarantee 6, masks hold: nothing is raised inside a shield; inside a mask only where the thread blocks.
+
+#![cfg(not(any(quell_loom, quell_shuttle)))]
+
+mod common;
+
+use common::stress;
+use quell::{Event, Interrupt, Lock, Outcome, Wait, WaitError, thread};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+fn send() -> quell::Receipt {
+    quell::current().interrupt(Interrupt::new(()))
+}
+
+#[test]
+fn a_mask_holds_at_a_checkpoint_but_not_where_the_thread_blocks() {
+    let mask = quell::mask();
+    send();
+    assert!(quell::checkpoint().is_ok());
+    assert!(quell::sleep(Duration::from_secs(3600)).is_err());
+    mask.leave().unwrap();
+}
+
+#[test]
+fn a_shield_holds_everywhere() {
+    let shield = quell::shield();
+    let receipt = send();
+    assert!(quell::checkpoint().is_ok());
+    quell::sleep(Duration::from_millis(1)).unwrap();
+    let event = Event::new();
+    let timed = event.wait_with(&Wait::new().timeout(Duration::from_millis(1)));
+    assert!(matches!(timed, Err(WaitError::TimedOut)));
+    assert!(quell::take_pending(true).is_none());
+    assert_eq!(receipt.state(), Outcome::Pending);
+    assert!(shield.leave().is_err());
+    assert_eq!(receipt.state(), Outcome::Delivered);
+}
+
+#[test]
+fn leaving_the_last_one_delivers() {
+    let outer = quell::mask();
+    let middle = quell::shield();
+    let inner = quell::mask();
+    send();
+    assert_eq!((quell::mask_depth(), quell::shield_depth()), (2, 1));
+    inner.leave().unwrap();
+    middle.leave().unwrap();
+    assert!(outer.leave().is_err());
+    assert_eq!((quell::mask_depth(), quell::shield_depth()), (0, 0));
+}
+
+#[test]
+fn a_dropped_guard_leaves_it_to_the_next_point() {
+    drop({
+        let mask = quell::mask();
+        send();
+        mask
+    });
+    assert!(quell::checkpoint().is_err());
+}
+
+#[test]
+fn a_guard_is_left_by_a_panic() {
+    let caught = std::panic::catch_unwind(|| {
+        let _shield = quell::shield();
+        std::panic::resume_unwind(Box::new("on purpose"));
+    });
+    assert!(caught.is_err());
+    assert_eq!(quell::shield_depth(), 0);
+}
+
+#[test]
+fn without_guards_the_depths_count() {
+    quell::enter_mask();
+    quell::enter_shield();
+    send();
+    assert!(quell::take_pending(true).is_none());
+    quell::leave_shield();
+    assert!(quell::take_pending(false).is_none());
+    assert!(quell::take_pending(true).is_some());
+    quell::leave_mask();
+}
+
+#[test]
+#[should_panic(expected = "leave_mask() without enter_mask()")]
+fn leaving_without_entering_is_a_bug() {
+    quell::leave_mask();
+}
+
+#[test]
+fn a_wait_that_is_not_interruptible_is_a_shield() {
+    let receipt = send();
+    let timed = Event::new().wait_with(&Wait::new().timeout(Duration::from_millis(1)).shielded());
+    assert!(matches!(timed, Err(WaitError::TimedOut)));
+    assert_eq!(receipt.state(), Outcome::Pending);
+    assert!(quell::checkpoint().is_err());
+}
+
+#[test]
+fn masks_are_the_threads_own() {
+    let _shield = quell::shield();
+    let other = thread::spawn(|| {
+        send();
+        (quell::shield_depth(), quell::checkpoint().is_err())
+    });
+    let joined = other.join_with(&Wait::new()).unwrap();
+    assert_eq!(joined, (0, true));
+}
+
+/// The target alternates between a shield, a mask and neither, and notes where each interrupt came.
+#[test]
+fn no_interrupt_is_raised_inside() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let lock = Arc::new(Lock::new(()));
+    let target = {
+        let (stop, lock) = (Arc::clone(&stop), Arc::clone(&lock));
+        thread::spawn(move || {
+            let mut received = 0_u64;
+            while !stop.load(SeqCst) {
+                let shield = quell::shield();
+                // May wait, inside the shield.
+                drop(lock.lock().expect("a shield holds where the thread blocks"));
+                quell::checkpoint().expect("a shield holds at a checkpoint");
+                received += u64::from(shield.leave().is_err());
+                let mask = quell::mask();
+                quell::checkpoint().expect("a mask holds at a checkpoint");
+                received += u64::from(lock.lock().is_err());
+                quell::checkpoint().expect("a mask holds at a checkpoint");
+                received += u64::from(mask.leave().is_err());
+            }
+            received + quell::current().withdraw_all() as u64
+        })
+    };
+    let holder = {
+        let (stop, lock) = (Arc::clone(&stop), Arc::clone(&lock));
+        thread::spawn(move || {
+            while !stop.load(SeqCst) {
+                drop(lock.lock().unwrap());
+                std::thread::yield_now();
+            }
+        })
+    };
+    let rounds = stress(100_000);
+    for round in 0..rounds {
+        while round % 16 == 0 && target.thread().has_pending() {
+            std::thread::yield_now();
+        }
+        target.thread().interrupt(Interrupt::new(()));
+    }
+    stop.store(true, SeqCst);
+    assert_eq!(target.join().unwrap(), rounds);
+    holder.join().unwrap();
+}

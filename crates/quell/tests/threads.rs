@@ -1,0 +1,272 @@
+//! Threads: how they begin, how they end, and who they are.
+
+#![cfg(not(any(quell_loom, quell_shuttle)))]
+
+use quell::thread::{Builder, JoinError};
+use quell::{Event, Interrupt, Outcome, RawRLock, Thread, Wait, thread};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_result_comes_out_of_join() {
+    assert_eq!(thread::spawn(|| "done").join().unwrap(), "done");
+}
+
+#[test]
+fn a_panic_comes_out_of_join() {
+    let handle = thread::spawn(|| -> () { std::panic::resume_unwind(Box::new("on purpose")) });
+    match handle.join() {
+        Err(error @ JoinError::Panicked(_)) => {
+            assert_eq!(error.to_string(), "the thread panicked: on purpose");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_join_that_timed_out_can_be_repeated() {
+    let go_on = Arc::new(Event::new());
+    let handle = {
+        let go_on = Arc::clone(&go_on);
+        thread::spawn(move || go_on.wait().is_ok())
+    };
+    let handle = match handle.join_until(Instant::now() + Duration::from_millis(1)) {
+        Err(error @ JoinError::TimedOut(_)) => error.into_handle().unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert!(!handle.is_finished());
+    go_on.set();
+    assert!(handle.join().unwrap());
+}
+
+#[test]
+fn a_thread_can_be_interrupted_before_it_has_run() {
+    let handle = thread::spawn(|| quell::checkpoint().is_err());
+    let receipt = handle.thread().interrupt(Interrupt::new(()));
+    let interrupted = handle.join().unwrap();
+    assert_eq!(interrupted, receipt.state() == Outcome::Delivered);
+    assert_ne!(receipt.state(), Outcome::Pending);
+}
+
+#[test]
+fn a_detached_threads_result_is_dropped() {
+    struct Tell(mpsc::Sender<()>);
+    impl Drop for Tell {
+        fn drop(&mut self) {
+            self.0.send(()).unwrap();
+        }
+    }
+    let (tell, told) = mpsc::channel();
+    drop(thread::spawn(move || Tell(tell)));
+    told.recv().unwrap();
+}
+
+#[test]
+fn names() {
+    let handle = Builder::new().name("worker".to_owned()).spawn(quell::current).unwrap();
+    assert_eq!(handle.thread().name().as_deref(), Some("worker"));
+    let thread = handle.join().unwrap();
+    assert_eq!(thread.to_string(), format!("thread {} \"worker\"", thread.id()));
+    let foreign = std::thread::Builder::new().name("foreign".to_owned());
+    let foreign = foreign.spawn(quell::current).unwrap().join().unwrap();
+    assert_eq!(foreign.name().as_deref(), Some("foreign"));
+    assert!(!foreign.is_alive());
+}
+
+#[test]
+fn a_foreign_thread_is_registered_by_its_first_use() {
+    std::thread::spawn(|| {
+        assert!(!quell::is_registered());
+        // None of these needs to know who it is.
+        quell::checkpoint().unwrap();
+        drop(quell::mask());
+        let lock = quell::Lock::new(());
+        drop(lock.lock().unwrap());
+        assert!(!quell::is_registered());
+        let me = quell::current();
+        assert!(quell::is_registered());
+        assert_eq!(quell::lookup(me.id()), Some(me));
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
+fn a_handle_is_adopted_with_what_is_pending() {
+    let handle = Thread::unattached(Some("adopted".to_owned()));
+    assert_eq!(quell::lookup(handle.id()).as_ref(), Some(&handle));
+    let receipt = handle.interrupt(Interrupt::new(1));
+    let mine = handle.clone();
+    std::thread::spawn(move || {
+        quell::adopt(&mine).unwrap();
+        quell::adopt(&mine).unwrap();
+        assert_eq!(quell::current(), mine);
+        assert!(quell::sleep(Duration::from_secs(3600)).is_err());
+        let stranger = Thread::unattached(None);
+        let refused = quell::adopt(&stranger).unwrap_err();
+        assert_eq!(refused.thread(), &mine);
+        stranger.mark_exited();
+    })
+    .join()
+    .unwrap();
+    assert_eq!(receipt.state(), Outcome::Delivered);
+    assert!(!handle.is_alive());
+}
+
+#[test]
+fn a_handle_nobody_adopts_can_be_given_up() {
+    let handle = Thread::unattached(None);
+    let receipt = handle.interrupt(Interrupt::new(1));
+    handle.mark_exited();
+    handle.mark_exited();
+    assert_eq!(receipt.wait(None).unwrap(), Outcome::TargetExited);
+    assert!(quell::lookup(handle.id()).is_none());
+}
+
+#[test]
+fn unpark_is_remembered_once() {
+    let me = quell::current();
+    me.unpark();
+    me.unpark();
+    thread::park().unwrap();
+    let again = thread::park_with(&Wait::new().timeout(Duration::from_millis(1)));
+    assert!(again.is_err());
+}
+
+#[test]
+fn park_and_unpark_take_turns() {
+    let me = quell::current();
+    let other = thread::spawn(move || {
+        for _ in 0..10_000 {
+            me.unpark();
+            thread::park().unwrap();
+        }
+    });
+    for _ in 0..10_000 {
+        thread::park().unwrap();
+        other.thread().unpark();
+    }
+    other.join().unwrap();
+}
+
+#[test]
+fn sleep_is_never_short() {
+    for micros in [0, 1, 50, 2_000] {
+        let time = Duration::from_micros(micros);
+        let start = Instant::now();
+        quell::sleep(time).unwrap();
+        assert!(start.elapsed() >= time);
+    }
+    quell::sleep_until(Instant::now()).unwrap();
+}
+
+/// quell in another thread-local's destructor, before and after its own has run.
+#[test]
+fn thread_local_destructors_may_wait() {
+    struct Late {
+        lock: RawRLock,
+        told: mpsc::Sender<bool>,
+    }
+    impl Drop for Late {
+        fn drop(&mut self) {
+            quell::sleep(Duration::from_micros(10)).unwrap();
+            let event = Event::new();
+            assert!(event.wait_until(Instant::now()).is_err());
+            assert!(self.lock.try_lock());
+            let me = quell::current();
+            me.interrupt(Interrupt::new(()));
+            let alive = quell::checkpoint().is_err();
+            self.told.send(alive || !me.is_alive()).unwrap();
+        }
+    }
+    thread_local! {
+        static FIRST: RefCell<Option<Late>> = const { RefCell::new(None) };
+        static SECOND: RefCell<Option<Late>> = const { RefCell::new(None) };
+    }
+    let (told, hear) = mpsc::channel();
+    let late = |told: &mpsc::Sender<bool>| Late { lock: RawRLock::new(), told: told.clone() };
+    for spawned in [false, true] {
+        let told = told.clone();
+        let body = move || {
+            FIRST.set(Some(late(&told)));
+            quell::current();
+            SECOND.set(Some(late(&told)));
+        };
+        if spawned {
+            drop(thread::spawn(body));
+        } else {
+            drop(std::thread::spawn(body));
+        }
+        assert!(hear.recv().unwrap());
+        assert!(hear.recv().unwrap());
+    }
+}
+
+#[test]
+fn a_nudge_ends_a_wait_that_asked() {
+    let target = thread::spawn(|| {
+        let ended = Event::new().wait_with(&Wait::new().signals());
+        matches!(ended, Err(quell::WaitError::Signalled))
+    });
+    target.thread().nudge();
+    assert!(target.join().unwrap());
+}
+
+#[test]
+fn a_nudge_ends_no_other_wait() {
+    let me = quell::current();
+    me.nudge();
+    quell::sleep(Duration::from_micros(10)).unwrap();
+    let ended = thread::sleep_with(&Wait::new().signals());
+    assert!(matches!(ended, Err(quell::WaitError::Signalled)));
+}
+
+#[cfg(all(target_os = "linux", not(quell_portable_park)))]
+mod signals {
+    use super::*;
+    use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
+
+    extern "C" fn handler(_: libc::c_int) {}
+
+    /// Installed with SA_RESTART, as most programs do.
+    fn install() {
+        // SAFETY: the handler does nothing; the struct is valid zeroed.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handler as extern "C" fn(libc::c_int) as usize;
+            action.sa_flags = libc::SA_RESTART;
+            libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut());
+        }
+    }
+
+    /// A wait without a deadline is ended by a signal handler, if it asked; otherwise it goes on.
+    #[test]
+    fn a_signal_ends_a_wait_that_asked() {
+        install();
+        for asked in [true, false] {
+            let (tid, go_on) = (Arc::new(AtomicI32::new(0)), Arc::new(Event::new()));
+            let waiter = {
+                let (tid, go_on) = (Arc::clone(&tid), Arc::clone(&go_on));
+                thread::spawn(move || {
+                    // SAFETY: cannot fail.
+                    tid.store(unsafe { libc::gettid() }, SeqCst);
+                    go_on.wait_with(&Wait { signals: asked, ..Wait::new() }).is_ok()
+                })
+            };
+            let mut sent = 0;
+            while !waiter.is_finished() && (asked || sent < 100) {
+                let tid = tid.load(SeqCst);
+                if tid != 0 {
+                    // SAFETY: the thread is of this process, and has not been reaped.
+                    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, libc::SIGUSR1) };
+                    sent += 1;
+                }
+                std::thread::yield_now();
+            }
+            go_on.set();
+            assert_eq!(waiter.join().unwrap(), !asked);
+        }
+    }
+}
