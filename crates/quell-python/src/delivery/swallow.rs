@@ -33,6 +33,19 @@ pub(super) fn would_swallow(py: Python<'_>) -> bool {
     })
 }
 
+/// The same for a thread that is blocked in somebody else's call: there an event loop that waits for events may be
+/// interrupted, because no task runs and no event has been taken. It ends, and `asyncio.run` cancels its tasks.
+pub(super) fn would_swallow_blocked(py: Python<'_>) -> bool {
+    let mut stack = ThreadState::current().top().into_iter().flat_map(Frame::stack);
+    let waits = stack.next().and_then(Frame::code).is_some_and(|code| code.is_named(c"select"))
+        && stack
+            .next()
+            .and_then(Frame::code)
+            .is_some_and(|code| code.is_qualified(c"BaseEventLoop._run_once"));
+    // Nothing of Python's own calls the loop from a finalizer.
+    !waits && would_swallow(py)
+}
+
 /// Borrowed arguments of a frame, taken out of their cells.
 struct Arguments {
     frame: Frame,

@@ -161,7 +161,7 @@ fn absolute(path: &OsString) -> OsString {
         return whole;
     }
     whole.push("/");
-    whole.push(std::ffi::OsStr::from_bytes(bytes.strip_prefix(b"./").unwrap_or(bytes)));
+    whole.push(path);
     whole
 }
 
