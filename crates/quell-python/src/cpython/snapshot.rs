@@ -38,7 +38,7 @@ pub struct ThreadSnapshot {
 }
 
 /// Longer stacks are cut: a report is read by people.
-const MAX_FRAMES: usize = 256;
+pub const MAX_FRAMES: usize = 256;
 const MAX_THREADS: usize = 4096;
 const MAX_TEXT: usize = 1024;
 const MAX_TABLE: usize = 1 << 20;

@@ -30,7 +30,8 @@ pub(super) fn end_all(pid: i32, half: Instant, end: Instant) -> Vec<ChildFacts> 
     let own_program = program(pid);
     let is_own = pid == std::process::id() as i32;
     while !is_own || has_children() {
-        let below = procfs::descendants(pid, false);
+        let mut below = procfs::descendants(pid, false);
+        below.retain(|stat| !is_resource_tracker(stat.pid));
         if below.is_empty() {
             break;
         }
@@ -58,6 +59,14 @@ pub(super) fn end_all(pid: i32, half: Instant, end: Instant) -> Vec<ChildFacts> 
         Handle::wait_for_any(&handles, pause.min(Duration::from_millis(20)));
     }
     found
+}
+
+/// The process that `multiprocessing` keeps for cleaning up behind a process that was killed. It ignores polite signals, and ends
+/// when this process has ended, after it has done its work.
+fn is_resource_tracker(pid: i32) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|b| *b == 0)
+        .any(|word| word.starts_with(b"from multiprocessing.resource_tracker import main"))
 }
 
 fn program(pid: i32) -> Option<std::path::PathBuf> {

@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use quell::{Outcome, Receipt};
 
-use super::ladder::{self, Act, Answer, PACE, Rung};
+use super::ladder::{self, Act, Answer, MainAt, PACE, Rung};
 use super::session::{Fired, Session};
 use super::{exception, signals};
 use crate::cpython::thread::ThreadState;
@@ -90,6 +90,10 @@ pub(super) fn body(session: &'static Session) {
     }
 }
 
+/// The functions at the bottom of a main thread's stack while it runs the script: of a file or `-c`, of `-m` and archives, and
+/// of a thread that became the main one by forking.
+const OUTERMOST: [&std::ffi::CStr; 3] = [c"<module>", c"_run_module_as_main", c"_bootstrap"];
+
 // ---- the limit
 
 /// A thread that was interrupted.
@@ -100,6 +104,8 @@ struct Struck {
     receipt: Receipt,
     sent: Instant,
     is_main: bool,
+    /// So far.
+    count: u32,
 }
 
 impl Struck {
@@ -146,12 +152,15 @@ fn look(
     rung: Rung,
     struck: &mut HashMap<u64, Struck>,
 ) {
-    let left = main_has_left_script();
+    let main_at = main_at();
     let mut wanted = Vec::new();
-    if rung.strikes_main(left)
-        && let Ok(main) = delivery::main_target(py)
-    {
-        wanted.push(main);
+    if let Ok(main) = delivery::main_target(py) {
+        if rung.strikes_main(main_at) {
+            wanted.push(main);
+        } else {
+            // What the script did not need any more must not hit what runs after it.
+            delivery::withdraw_all(py, &main);
+        }
     }
     for thread in threads(py) {
         let mut facts = session.facts();
@@ -160,7 +169,7 @@ fn look(
         known.daemon = Some(thread.daemon);
         drop(facts);
         if !thread.daemon
-            && rung.strikes_others(left)
+            && rung.strikes_others(main_at)
             && let Ok(target) = delivery::target_by_ident(py, thread.ident)
         {
             wanted.push(target);
@@ -177,7 +186,7 @@ fn look(
             Act::Poke => {
                 let _ = delivery::poke(py, &target, options);
             }
-            Act::Strike => match strike(py, session, fired, &target, options) {
+            Act::Strike => match strike(py, session, fired, &target, options, last) {
                 Ok(new) => {
                     struck.insert(target.tstate_id(), new);
                 }
@@ -193,32 +202,46 @@ fn look(
     }
 }
 
+/// Interrupts a thread, once or several times at once.
 fn strike(
     py: Python<'_>,
     session: &Session,
     fired: &Fired,
     target: &Target,
     options: Options,
+    last: Option<&Struck>,
 ) -> PyResult<Struck> {
     let kind = fired.reached.kind();
     let (class, note) = exception::class(py, session.plan.exception.as_ref(), kind);
-    let instance = exception::instance(&class, &fired.reached)?;
-    let name = exception::name(&class);
+    let before = last.map_or(0, |s| s.count);
+    let rung = Rung::at(fired.at.elapsed(), session.plan.grace);
+    let burst = ladder::burst(rung, before);
     let is_main = target.is_main();
     {
+        let name = exception::name(&class);
         let mut facts = session.facts();
         facts.exception = name;
-        let first = facts.strikes == 0;
-        facts.notes.extend(note.filter(|_| first));
+        if let Some(note) = note.filter(|note| !facts.notes.contains(note)) {
+            facts.notes.push(note);
+        }
+    }
+    let mut sent = None;
+    for _ in 0..burst {
+        let instance = exception::instance(&class, &fired.reached)?;
+        let receipt = delivery::interrupt(py, target, &instance, options)?;
+        let mut facts = session.facts();
         if is_main {
             facts.strikes += 1;
+            facts.receipt.get_or_insert(receipt.clone());
         } else {
             facts.thread(target.ident()).strikes += 1;
         }
+        sent = Some((instance.unbind(), receipt));
     }
-    let receipt = delivery::interrupt(py, target, &instance, options)?;
-    let exception = instance.unbind();
-    Ok(Struck { target: target.clone(), exception, receipt, sent: Instant::now(), is_main })
+    // At least one was sent.
+    let Some((exception, receipt)) = sent else { unreachable!() };
+    let count = before + burst;
+    Ok(Struck { target: target.clone(), exception, receipt, sent: Instant::now(), is_main, count })
 }
 
 /// Waits without the GIL until `until`, and notes what is delivered meanwhile.
@@ -229,7 +252,7 @@ fn note_deliveries(
     until: Instant,
 ) {
     let mut open: Vec<&Struck> = struck.values().collect();
-    while Instant::now() < until && !session.is_finalized() {
+    loop {
         open.retain(|s| {
             if s.receipt.state() != Outcome::Delivered {
                 return s.receipt.state() == Outcome::Pending;
@@ -243,6 +266,9 @@ fn note_deliveries(
             known.get_or_insert(after);
             false
         });
+        if Instant::now() >= until || session.is_finalized() {
+            return;
+        }
         match open.first() {
             Some(first) => {
                 let soon = (Instant::now() + Duration::from_millis(1)).min(until);
@@ -254,13 +280,22 @@ fn note_deliveries(
     }
 }
 
-/// Whether the main thread waits for the others, or runs nothing. GIL held.
-fn main_has_left_script() -> bool {
+/// Where the main thread is. GIL held.
+fn main_at() -> MainAt {
     let main = std::process::id() as u64;
-    let Some(state) = ThreadState::all().find(|ts| ts.native_id() == main) else { return true };
-    let Some(outermost) = state.top().and_then(|top| top.stack().last()) else { return true };
-    let module = c"threading";
-    outermost.code().is_some_and(|code| code.is_named(c"_shutdown") && is_of_module(code, module))
+    let Some(state) = ThreadState::all().find(|ts| ts.native_id() == main) else {
+        return MainAt::After;
+    };
+    let Some(code) = state.top().and_then(|top| top.stack().last()).and_then(|f| f.code()) else {
+        return MainAt::After;
+    };
+    if OUTERMOST.iter().any(|name| code.is_named(name)) {
+        MainAt::Script
+    } else if code.is_named(c"_shutdown") && is_of_module(code, c"threading") {
+        MainAt::Waiting
+    } else {
+        MainAt::After
+    }
 }
 
 /// Whether `code` is a function's of a module, by name.
@@ -278,6 +313,13 @@ fn is_of_module(code: crate::cpython::code::Code, module: &std::ffi::CStr) -> bo
             && ffi::PyFunction_Check(name) != 0
             && ffi::PyFunction_GetCode(name).cast() == code.as_ptr()
     }
+}
+
+/// Whether a thread still runs that the process has to wait for.
+pub(super) fn others_remain(py: Python<'_>) -> bool {
+    threads(py)
+        .iter()
+        .any(|thread| !thread.daemon && delivery::target_by_ident(py, thread.ident).is_ok())
 }
 
 /// A thread that `threading` knows, other than the main one.
@@ -345,7 +387,7 @@ fn insist(session: &Session, so_far: &mut Option<Insistence>) {
 }
 
 fn interrupt_main(py: Python<'_>) -> Insistence {
-    if !main_has_left_script()
+    if main_at() == MainAt::Script
         && let Ok(main) = delivery::main_target(py)
     {
         let exception = py.get_type::<pyo3::exceptions::PyKeyboardInterrupt>();

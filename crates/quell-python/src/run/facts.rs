@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use quell::{Outcome, Receipt};
+
 use super::limits::Reached;
 use super::place::Seen;
 
@@ -17,6 +19,8 @@ pub(super) struct Facts {
     pub(super) main: Option<Place>,
     /// From the limit to the raise in the main thread.
     pub(super) delivery: Option<Duration>,
+    /// Of the first interrupt of the main thread.
+    pub(super) receipt: Option<Receipt>,
     /// How often the main thread was interrupted.
     pub(super) strikes: u32,
     /// Every other Python thread, as it was when the limit was reached or when it was first seen after.
@@ -145,10 +149,21 @@ impl Facts {
         for thread in &mut self.threads {
             thread.ended = !seen.iter().any(|s| s.ident == thread.ident);
         }
+        // It never came to a point where Python would have raised, though it did not sleep.
+        if self.delivery.is_none()
+            && let Some(main) = &mut self.main
+            && main.state == State::Running
+        {
+            main.state = State::Native;
+        }
     }
 
     /// The interpreter has been finalized. Daemon threads do not end then: they never run again.
-    pub(super) fn everything_ended(&mut self) {
+    pub(super) fn everything_ended(&mut self, unwinding: Duration) {
+        if self.receipt.as_ref().is_some_and(|r| r.state() == Outcome::Delivered) {
+            // Delivered, and all over before that was noted.
+            self.delivery.get_or_insert(unwinding);
+        }
         for thread in &mut self.threads {
             thread.ended |= thread.daemon != Some(true) || thread.delivery.is_some();
         }

@@ -4,6 +4,8 @@
 //! embedded interpreter and for `python -m quell` alike. If no limit was reached it does nothing and the process ends with
 //! the script's status. Otherwise it ends the children, writes the report and sets the status.
 
+use std::time::{Duration, Instant};
+
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyCFunction;
@@ -11,17 +13,13 @@ use pyo3::types::PyCFunction;
 use super::end::LIMIT_STATUS;
 use super::facts::Ended;
 use super::session::{Ending, Fired, Session};
-use super::{children, report};
+use super::{children, deliverer, report};
 
 /// Has the interpreter call it, and, before the interpreter can no longer be asked, close the deliverer's door. Without a
 /// free slot for exit functions (there are 32) it is not called, and the embedding command calls
 /// [`after_finalization`] itself.
 pub(super) fn install(py: Python<'_>) -> PyResult<()> {
-    let close = PyCFunction::new_closure(py, None, None, |args, _| {
-        if let Some(session) = Session::current() {
-            session.door.close(args.py());
-        }
-    })?;
+    let close = PyCFunction::new_closure(py, None, None, |args, _| before_finalization(args.py()))?;
     // Registered before the script's own exit functions, so it runs after them: they can still be interrupted.
     py.import("atexit")?.call_method1("register", (close,))?;
     // SAFETY: GIL held; the function lives as long as the process.
@@ -29,6 +27,22 @@ pub(super) fn install(py: Python<'_>) -> PyResult<()> {
         ffi::Py_AtExit(Some(at_exit));
     }
     Ok(())
+}
+
+/// The last exit function of Python's.
+///
+/// After a limit it first waits for the threads that are being interrupted, to three quarters of the grace. CPython does
+/// that itself before the exit functions, but 3.11 and 3.12 forget a thread whose `join` was interrupted,
+/// and would cut its cleanup.
+fn before_finalization(py: Python<'_>) {
+    let Some(session) = Session::current() else { return };
+    if let Some(fired) = session.fired() {
+        let until = fired.at + session.plan.grace * 3 / 4;
+        while Instant::now() < until && deliverer::others_remain(py) {
+            py.detach(|| std::thread::sleep(Duration::from_millis(1)));
+        }
+    }
+    session.door.close(py);
 }
 
 extern "C" fn at_exit() {
@@ -61,7 +75,7 @@ fn end(session: &Session, fired: &Fired) -> ! {
         if session.is_fork { Vec::new() } else { children::end_all(session.pid, half, fired.end) };
     let facts = {
         let mut facts = session.facts();
-        facts.everything_ended();
+        facts.everything_ended(unwinding);
         facts.children.extend(ended);
         facts.ended = Ended::Unwound;
         facts.unwinding = Some(unwinding);

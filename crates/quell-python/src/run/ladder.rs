@@ -2,15 +2,17 @@
 //!
 //! | rung | from | main thread | other threads that keep the process alive |
 //! | --- | --- | --- | --- |
-//! | ask | the limit | interrupted | interrupted once the main thread has left the script |
-//! | press | half of the grace | interrupted, by force | interrupted, by force |
+//! | ask | the limit | interrupted in the script | interrupted once the main thread has left the script |
+//! | press | half of the grace | by force, and in what runs after the script | interrupted, by force |
 //! | leave | three quarters of it | also while it waits for the others | as before |
 //! | end | the whole of it | the monitor ends the process | |
 //!
 //! A thread whose last interrupt is still pending gets no other one. One that was delivered is answered
 //! by unwinding, which takes as long as the cleanup takes; so as long as anything still holds the exception, the
 //! thread is left alone until it is pressed. If the exception is gone and the thread is still there, it was swallowed,
-//! and the next one comes after [`PACE`].
+//! and the next one comes after [`PACE`]. A loop around a handler that swallows everything lets an exception out only
+//! between the handler and the next `try`; so by force several are sent at once, and the second one meets the script there
+//! when the first has been swallowed ([`burst`]).
 //!
 //! Nothing here waits or asks the interpreter: it decides, and the [`deliverer`](super::deliverer) acts.
 
@@ -45,14 +47,29 @@ impl Rung {
     }
 
     /// Whether the main thread is interrupted.
-    pub(super) fn strikes_main(self, has_left_script: bool) -> bool {
-        !has_left_script || self == Rung::Leave
+    pub(super) fn strikes_main(self, at: MainAt) -> bool {
+        match at {
+            MainAt::Script => true,
+            MainAt::After => self.forces(),
+            MainAt::Waiting => self == Rung::Leave,
+        }
     }
 
     /// Whether the other threads are.
-    pub(super) fn strikes_others(self, main_has_left_script: bool) -> bool {
-        main_has_left_script || self >= Rung::Press
+    pub(super) fn strikes_others(self, main: MainAt) -> bool {
+        main != MainAt::Script || self.forces()
     }
+}
+
+/// Where the main thread is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MainAt {
+    /// In the script.
+    Script,
+    /// In what runs after it: the printing of its traceback, exit functions, finalizers.
+    After,
+    /// Waiting for the other threads to end.
+    Waiting,
 }
 
 /// What became of the last interrupt of a thread.
@@ -94,6 +111,11 @@ pub(super) fn decide(rung: Rung, answer: Answer, since_last: Duration) -> Act {
     }
 }
 
+/// How many interrupts to send at once, after so many that did not end the thread.
+pub(super) fn burst(rung: Rung, before: u32) -> u32 {
+    if rung.forces() && before > 0 { (2 + before / 8).min(8) } else { 1 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,17 +137,27 @@ mod tests {
 
     #[test]
     fn others_when_main_has_left_or_half_of_the_grace_is_over() {
-        assert!(!Rung::Ask.strikes_others(false));
-        assert!(Rung::Ask.strikes_others(true));
-        assert!(Rung::Press.strikes_others(false));
+        assert!(!Rung::Ask.strikes_others(MainAt::Script));
+        assert!(Rung::Ask.strikes_others(MainAt::After));
+        assert!(Rung::Ask.strikes_others(MainAt::Waiting));
+        assert!(Rung::Press.strikes_others(MainAt::Script));
     }
 
     #[test]
     fn a_main_thread_that_waits_for_the_others_is_interrupted_last() {
-        assert!(Rung::Ask.strikes_main(false));
-        assert!(!Rung::Ask.strikes_main(true));
-        assert!(!Rung::Press.strikes_main(true));
-        assert!(Rung::Leave.strikes_main(true));
+        assert!(Rung::Ask.strikes_main(MainAt::Script));
+        assert!(!Rung::Ask.strikes_main(MainAt::After));
+        assert!(Rung::Press.strikes_main(MainAt::After));
+        assert!(!Rung::Press.strikes_main(MainAt::Waiting));
+        assert!(Rung::Leave.strikes_main(MainAt::Waiting));
+    }
+
+    #[test]
+    fn several_at_once_only_by_force_and_after_one_was_not_enough() {
+        assert_eq!(burst(Rung::Ask, 30), 1);
+        assert_eq!(burst(Rung::Press, 0), 1);
+        assert_eq!(burst(Rung::Press, 1), 2);
+        assert_eq!(burst(Rung::Leave, 1_000), 8);
     }
 
     #[test]

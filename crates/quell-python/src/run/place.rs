@@ -22,12 +22,15 @@ impl Seen {
         self.native_id == pid as u64
     }
 
-    /// Whether a main thread with this stack has left the script: nothing of it is on the stack, or it only waits
-    /// for the other threads.
+    /// Whether a main thread with this stack has left the script: nothing of it is on the stack, or what runs after it.
     pub(super) fn has_left_script(&self) -> bool {
-        self.frames.last().is_none_or(|outermost| {
-            outermost.function == "_shutdown" && outermost.file.ends_with("threading.py")
-        })
+        self.frames.len() < snapshot::MAX_FRAMES
+            && self.frames.last().is_none_or(|outermost| {
+                !matches!(
+                    outermost.function.as_str(),
+                    "<module>" | "_run_module_as_main" | "Thread._bootstrap"
+                )
+            })
     }
 
     /// Where it is, if it is in Python code.
