@@ -1,7 +1,7 @@
 //! Checks the links between the project's documents: each must lead to a file, and to a heading if it names one.
 //!
 //! Links to the web are left alone: whether they work is not this tree's affair. In the book, every chapter must be
-//! in the summary.
+//! in the summary. And a test that a document names in code, as `path/to/file.rs::test` or `file.py::test`, must exist.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -34,6 +34,12 @@ pub(crate) fn check() -> String {
                     }
                 }
                 None => continue,
+            }
+        }
+        for (file, test) in named_tests(&text) {
+            let source = std::fs::read_to_string(root.join(file)).unwrap_or_default();
+            if ["fn ", "def "].iter().all(|word| !source.contains(&format!("{word}{test}("))) {
+                problems.push(format!("{}: there is no {file}::{test}", document.display()));
             }
         }
     }
@@ -81,6 +87,15 @@ fn links(text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// Tests that stand in code spans, each with its file.
+fn named_tests(text: &str) -> Vec<(&str, &str)> {
+    prose(text)
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .filter_map(|code| code.split_once("::"))
+        .filter(|(file, _)| file.ends_with(".rs") || file.ends_with(".py"))
+        .collect()
 }
 
 /// A line with its code spans left out. The text of a link may be code, so only what stands between backticks goes.
@@ -145,6 +160,13 @@ mod tests {
         let text =
             "[a](b.md) and ![c](d.png \"title\")\n```\n[no](e.md)\n```\n`[no](f.md)` [`g`](h.md#x)";
         assert_eq!(links(text), ["b.md", "d.png", "h.md#x"]);
+    }
+
+    #[test]
+    fn tests_are_named_in_code() {
+        let text =
+            "see `tests/a.rs::it_works`, `b/c.py::test_d` and `std::mem`\n```\n`x.rs::y`\n```";
+        assert_eq!(named_tests(text), [("tests/a.rs", "it_works"), ("b/c.py", "test_d")]);
     }
 
     #[test]
