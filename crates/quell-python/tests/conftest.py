@@ -92,3 +92,11 @@ def outcome(function: Callable[..., object], *args: object, **kwargs: object) ->
         return function(*args, **kwargs)
     except Exception as error:
         return type(error), str(error)
+
+
+def spin_until(condition: Callable[[], object]) -> None:
+    """Run Python code until the condition holds."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail("it did not happen")

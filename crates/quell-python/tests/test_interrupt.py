@@ -10,7 +10,7 @@ import weakref
 
 import pytest
 import quell
-from conftest import PATIENCE, STRESS
+from conftest import PATIENCE, STRESS, spin_until
 
 
 class Mine(Exception):
@@ -309,13 +309,6 @@ def test_an_exception_that_cannot_be_made_fails_at_the_sender():
 
     with pytest.raises(TypeError, match="needed"):
         quell.interrupt(threading.get_ident(), Picky)
-
-
-def spin_until(condition):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > end:
-            pytest.fail("it did not happen")
 
 
 def test_while_a_lock_is_held_the_interrupt_waits_for_the_release(start):
