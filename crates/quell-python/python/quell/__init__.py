@@ -19,8 +19,6 @@ Primitives    Lock, RLock, Event, Queue: drop-ins for those of threading and que
 
 """
 
-from typing import TYPE_CHECKING
-
 from ._quell import (
     CpuLimit,
     Delivery,
@@ -44,6 +42,8 @@ from ._quell import (
     timeout_at,
 )
 
+# What type checkers take for true; the module `typing` costs ten times what this package does.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from queue import Empty, Full
 

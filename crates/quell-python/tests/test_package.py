@@ -1,0 +1,106 @@
+"""The package as people see it."""
+
+import pydoc
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import quell
+
+
+def python(code, *options):
+    """Run code in a fresh interpreter; what it prints."""
+    command = [sys.executable, *options, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_everything_public_is_there_and_has_a_docstring():
+    assert sorted(quell.__all__) == quell.__all__
+    for name in quell.__all__:
+        value = getattr(quell, name)
+        if name == "__version__":
+            assert value.count(".") == 2
+            continue
+        assert value.__doc__, name
+        if not isinstance(value, type) or value.__module__ != "quell":
+            continue
+        assert value.__qualname__ == name
+        for attribute, member in vars(value).items():
+            if attribute.startswith("_") or attribute in ("limit", "used"):
+                continue
+            assert member.__doc__, f"{name}.{attribute}"
+
+
+def test_help_reads_well():
+    text = pydoc.render_doc(quell, renderer=pydoc.plaintext)
+    for line in (
+        "Threads that can be stopped.",
+        "acquire(self, /, blocking=True, timeout=-1)",
+        "class timeout(builtins.object)",
+        "interrupt(thread, exc=None, *, force=False, impersonate=False)",
+    ):
+        assert line in text
+
+
+def test_unknown_names():
+    with pytest.raises(AttributeError, match="no attribute 'Lokc'"):
+        quell.Lokc  # noqa: B018
+    assert set(quell.__all__) <= set(dir(quell))
+
+
+def test_star_import():
+    names = {}
+    exec("from quell import *", names)
+    assert names["Empty"] is quell.Empty and "Lock" in names
+
+
+def test_the_import_is_cheap():
+    # Seconds of processor time of the import alone; the least of a few, as the machine may be busy.
+    code = "import time; t = time.process_time(); import quell; print(time.process_time() - t)"
+    assert min(float(python(code, "-I")) for _ in range(7)) < 0.010
+
+
+def test_the_import_brings_no_other_modules():
+    code = (
+        "import sys, atexit; before = set(sys.modules); import quell; "
+        "print(*(m for m in set(sys.modules) - before if not m.startswith('quell')))"
+    )
+    assert python(code, "-I").split() == []
+
+
+def test_it_is_typed():
+    assert (Path(quell.__file__).parent / "py.typed").exists()
+
+
+def test_nothing_is_left_running_at_exit():
+    code = (
+        "import quell, threading\n"
+        "t = threading.Thread(target=quell.Event().wait, daemon=True); t.start()\n"
+        "s = quell.timeout(0.001); s.__enter__()\n"
+        "u = quell.timeout(1000); u.__enter__()\n"
+        "try:\n"
+        "    while True: pass\n"
+        "except BaseException as error: print(type(error).__name__)\n"
+    )
+    for _ in range(5):
+        assert python(code).strip() == "ScopeTimeout"
+
+
+def test_timeouts_that_go_off_while_the_interpreter_ends():
+    code = (
+        "import quell, threading, time\n"
+        "def body():\n"
+        "    while True:\n"
+        "        try:\n"
+        "            with quell.timeout(0.0005):\n"
+        "                while True: pass\n"
+        "        except quell.Timeout: pass\n"
+        "for _ in range(3): threading.Thread(target=body, daemon=True).start()\n"
+        "time.sleep(0.05); print('end')\n"
+    )
+    for _ in range(5):
+        assert python(code).strip() == "end"
