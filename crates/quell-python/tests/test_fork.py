@@ -1,5 +1,6 @@
 """After a fork the child's primitives, timeouts and interrupts work."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -53,20 +54,21 @@ def use_everything():
     with pytest.raises(quell.Timeout), quell.timeout(0.01):
         while True:
             pass
-    thread = threading.Thread(target=quell.Event().wait, daemon=True)
-    ended = []
-    thread.run = lambda: ended.append(run_until_interrupted())
+    ready, ended = quell.Event(), []
+
+    def wait_for_ever():
+        with quell.mask():
+            ready.set()
+            try:
+                quell.Event().wait()
+            except quell.Interrupt:
+                ended.append("interrupted")
+
+    thread = threading.Thread(target=wait_for_ever, daemon=True)
     thread.start()
-    assert quell.interrupt(thread).wait(10)
+    assert ready.wait(10) and quell.interrupt(thread).wait(10)
     thread.join()
     assert ended == ["interrupted"]
-
-
-def run_until_interrupted():
-    try:
-        quell.Event().wait()
-    except quell.Interrupt:
-        return "interrupted"
 
 
 def test_fresh_primitives_work_in_the_child():
@@ -86,7 +88,8 @@ def test_while_other_threads_use_everything(start, fast_switching):
             try:
                 q.put(1, timeout=0.0001)
             except quell.Full:
-                q.get()
+                with contextlib.suppress(quell.Empty):
+                    q.get(timeout=0.001)
             with quell.timeout(5):
                 pass
 
