@@ -197,9 +197,9 @@ fn every_interrupt_ends_once() {
                 delivered.fetch_add(1, SeqCst);
             };
             while !stop.load(SeqCst) {
-                match event.wait_with(&Wait::new().timeout(Duration::from_micros(20))) {
-                    Err(WaitError::Interrupted(interrupted)) => take(interrupted),
-                    Ok(()) | Err(_) => {}
+                let wait = Wait::new().timeout(Duration::from_micros(20));
+                if let Err(WaitError::Interrupted(interrupted)) = event.wait_with(&wait) {
+                    take(interrupted);
                 }
                 if let Err(interrupted) = quell::checkpoint() {
                     take(interrupted);
