@@ -1,12 +1,20 @@
 //! The command `quell`.
+//!
+//! Without Rust's own start-up code: it opens `/dev/null` where a standard stream is closed, ignores SIGPIPE and handles
+//! SIGSEGV, all of which the script would see.
 
+#![no_main]
+
+use std::ffi::{c_char, c_int};
 use std::io::Write;
 use std::process::exit;
 use std::time::Instant;
 
 use _quell::run::{Command, FAILURE_STATUS, args};
 
-fn main() {
+/// The C library's entry point. The arguments are read with `std::env::args_os`, which does not depend on it.
+#[unsafe(no_mangle)]
+extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
     let started = Instant::now();
     let plan = match args::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(plan)) => *plan,

@@ -19,7 +19,7 @@ pub(crate) fn run(python: &Path, words: &[OsString]) -> Result<i32, HostError> {
         py.import("_quell")?;
         _quell::run::ready(py)
     })
-    .map_err(|error| HostError(format!("the interpreter could not be prepared: {error}")))?;
+    .map_err(|error: PyErr| HostError(Python::attach(|py| error.value(py).to_string())))?;
     // SAFETY: the interpreter is initialized, and this is the thread that did it.
     let status = unsafe { ffi::Py_RunMain() };
     _quell::run::finished();

@@ -43,13 +43,18 @@ pub(super) fn end_all(pid: i32, half: Instant, end: Instant) -> Vec<ChildFacts> 
         for stat in &below {
             let Some(handle) = Handle::open(stat) else { continue };
             let at = found.iter().position(|c| c.pid == stat.pid).unwrap_or_else(|| {
-                found.push(ChildFacts { pid: stat.pid, name: stat.name.clone(), killed: false });
+                found.push(ChildFacts {
+                    pid: stat.pid,
+                    name: stat.name.clone(),
+                    ..ChildFacts::default()
+                });
                 found.len() - 1
             });
             if now >= end {
                 found[at].killed = true;
                 handle.signal(libc::SIGKILL);
             } else if (now >= half || program(stat.pid) != own_program) && asked.insert(stat.pid) {
+                found[at].asked = true;
                 handle.signal(libc::SIGTERM);
             }
             handles.push(handle);
@@ -151,7 +156,7 @@ mod tests {
         let pid = root.id() as i32;
         let now = Instant::now();
         let found = end_all(pid, now, now + Duration::from_millis(100));
-        assert!(found.iter().any(|c| c.name == "sleep" && !c.killed), "{found:?}");
+        assert!(found.iter().any(|c| c.name == "sleep" && c.asked && !c.killed), "{found:?}");
         assert!(found.iter().any(|c| c.name == "sh" && c.killed), "{found:?}");
         assert!(procfs::descendants(pid, false).is_empty());
         root.kill().expect("is ours");

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyType};
 use quell::{Outcome, Receipt};
 
+use super::exception;
 use super::ladder::{self, Act, Answer, MainAt, PACE, Rung};
 use super::session::{Fired, Session};
-use super::{exception, signals};
 use crate::cpython::thread::ThreadState;
 use crate::delivery::{self, Options, Target};
 
@@ -79,10 +79,6 @@ pub(super) fn body(session: &'static Session) {
             if let Some(fired) = session.fired() {
                 return climb(session, fired);
             }
-            if signals::is_displaced() {
-                // Holding the GIL, which every change of a handler by the script holds too.
-                let _ = session.door.visit(|_py| signals::install());
-            }
             insist(session, &mut insisting);
         }
         let again = matches!(insisting, Some(Insistence::Passed(_))).then(|| Instant::now() + PACE);
@@ -104,8 +100,8 @@ struct Struck {
     receipt: Receipt,
     sent: Instant,
     is_main: bool,
-    /// So far.
-    count: u32,
+    /// Rounds by force so far.
+    forced: u32,
 }
 
 impl Struck {
@@ -175,7 +171,6 @@ fn look(
             wanted.push(target);
         }
     }
-    let options = Options { force: rung.forces(), impersonate: true };
     for target in wanted {
         let now = Instant::now();
         let last = struck.get(&target.tstate_id());
@@ -184,9 +179,9 @@ fn look(
         match ladder::decide(rung, answer, since_last) {
             Act::Leave => {}
             Act::Poke => {
-                let _ = delivery::poke(py, &target, options);
+                let _ = delivery::poke(py, &target, options(rung));
             }
-            Act::Strike => match strike(py, session, fired, &target, options, last) {
+            Act::Strike => match strike(py, session, fired, &target, rung, last) {
                 Ok(new) => {
                     struck.insert(target.tstate_id(), new);
                 }
@@ -208,27 +203,34 @@ fn strike(
     session: &Session,
     fired: &Fired,
     target: &Target,
-    options: Options,
+    rung: Rung,
     last: Option<&Struck>,
 ) -> PyResult<Struck> {
-    let kind = fired.reached.kind();
-    let (class, note) = exception::class(py, session.plan.exception.as_ref(), kind);
-    let before = last.map_or(0, |s| s.count);
-    let rung = Rung::at(fired.at.elapsed(), session.plan.grace);
-    let burst = ladder::burst(rung, before);
+    let forced = last.map_or(0, |s| s.forced);
+    let burst = ladder::burst(rung, last.map_or(Answer::NotAsked, |s| s.answer(py)), forced);
     let is_main = target.is_main();
-    {
-        let name = exception::name(&class);
-        let mut facts = session.facts();
-        facts.exception = name;
-        if let Some(note) = note.filter(|note| !facts.notes.contains(note)) {
-            facts.notes.push(note);
-        }
-    }
     let mut sent = None;
     for _ in 0..burst {
-        let instance = exception::instance(&class, &fired.reached)?;
-        let receipt = delivery::interrupt(py, target, &instance, options)?;
+        let (instance, note) =
+            exception::make(py, session.plan.exception.as_ref(), &fired.reached)?;
+        {
+            let name = exception::name(&instance.get_type());
+            let mut facts = session.facts();
+            facts.exception = name;
+            if let Some(note) = note.filter(|note| !facts.notes.contains(note)) {
+                facts.notes.push(note);
+            }
+        }
+        let receipt = match delivery::interrupt(py, target, &instance, options(rung)) {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                // The interpreter's own way raises outside the enclosing `try`; better than nothing when pressed.
+                if rung.forces() {
+                    set_async_exception(target, &instance.get_type());
+                }
+                return Err(error);
+            }
+        };
         let mut facts = session.facts();
         if is_main {
             facts.strikes += 1;
@@ -240,8 +242,19 @@ fn strike(
     }
     // At least one was sent.
     let Some((exception, receipt)) = sent else { unreachable!() };
-    let count = before + burst;
-    Ok(Struck { target: target.clone(), exception, receipt, sent: Instant::now(), is_main, count })
+    let forced = forced + u32::from(rung.forces());
+    Ok(Struck { target: target.clone(), exception, receipt, sent: Instant::now(), is_main, forced })
+}
+
+fn options(rung: Rung) -> Options {
+    Options { force: rung.forces(), impersonate: true }
+}
+
+fn set_async_exception(target: &Target, class: &Bound<'_, PyType>) {
+    // SAFETY: GIL held; an id without a thread is ignored.
+    unsafe {
+        ffi::PyThreadState_SetAsyncExc(target.ident() as std::ffi::c_long, class.as_ptr());
+    }
 }
 
 /// Waits without the GIL until `until`, and notes what is delivered meanwhile.

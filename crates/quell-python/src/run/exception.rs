@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pyo3::exceptions::{PyBaseException, PyTypeError};
+use pyo3::exceptions::{PyBaseException, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 
@@ -10,28 +10,48 @@ use super::args::ExceptionName;
 use super::limits::{Kind, Reached};
 use crate::exceptions;
 
-/// The class to raise, the name that tracebacks give it, and what went wrong if it is not the one asked for.
-pub(super) fn class<'py>(
+/// The exception to raise, and what went wrong if it is not the one asked for.
+///
+/// # Errors
+/// Only without memory.
+pub(super) fn make<'py>(
     py: Python<'py>,
     asked: Option<&ExceptionName>,
-    kind: Kind,
-) -> (Bound<'py, PyType>, Option<String>) {
+    reached: &Reached,
+) -> PyResult<(Bound<'py, PyAny>, Option<String>)> {
+    let kind = reached.kind();
     let own = match kind {
         Kind::Time => exceptions::time_limit_type(py),
         Kind::Cpu => exceptions::cpu_limit_type(py),
         Kind::Memory => exceptions::memory_limit_type(py),
     };
-    let Some(name) = asked else { return (own.clone(), None) };
-    match find(py, name) {
-        Ok(class) => (class, None),
+    let Some(name) = asked else { return Ok((instance(own, reached)?, None)) };
+    match find(py, name).and_then(|class| instance(&class, reached)) {
+        Ok(made) => Ok((made, None)),
         Err(error) => {
-            let note = format!(
-                "{name} could not be raised: {}; quell.{} instead",
-                error.value(py),
-                kind.exception()
-            );
-            (own.clone(), Some(note))
+            let error = error.value(py);
+            let note =
+                format!("{name} could not be raised ({error}): quell.{} instead", kind.exception());
+            Ok((instance(own, reached)?, Some(note)))
         }
+    }
+}
+
+/// Looks for a built-in exception that the user named, before the script starts. Others may be the script's own: they are
+/// looked for when they are wanted, and not imported for it a moment too early.
+///
+/// # Errors
+/// When there is no such exception.
+pub(super) fn check(py: Python<'_>, asked: Option<&ExceptionName>) -> PyResult<()> {
+    match asked.filter(|name| name.module == "builtins") {
+        None => Ok(()),
+        Some(name) => find(py, name).map(drop).map_err(|error| {
+            PyValueError::new_err(format!(
+                "--exception {name}: {}; wanted is a built-in exception such as KeyboardInterrupt, or \
+                 package.module:Class",
+                error.value(py)
+            ))
+        }),
     }
 }
 
@@ -39,7 +59,7 @@ pub(super) fn class<'py>(
 ///
 /// # Errors
 /// What the import raised, or that it is no exception.
-pub(super) fn find<'py>(py: Python<'py>, name: &ExceptionName) -> PyResult<Bound<'py, PyType>> {
+fn find<'py>(py: Python<'py>, name: &ExceptionName) -> PyResult<Bound<'py, PyType>> {
     let modules = py.import("sys")?.getattr("modules")?;
     let mut found = match modules.cast::<PyDict>()?.get_item(&name.module)? {
         Some(module) => module,
@@ -70,10 +90,7 @@ pub(super) fn name(class: &Bound<'_, PyType>) -> String {
 ///
 /// # Errors
 /// When the class cannot be called either way.
-pub(super) fn instance<'py>(
-    class: &Bound<'py, PyType>,
-    reached: &Reached,
-) -> PyResult<Bound<'py, PyAny>> {
+fn instance<'py>(class: &Bound<'py, PyType>, reached: &Reached) -> PyResult<Bound<'py, PyAny>> {
     let made = class.call1((reached.to_string(),)).or_else(|_| class.call0())?;
     let seconds = |d: Duration| d.as_secs_f64();
     // A class without room for attributes is raised without them.

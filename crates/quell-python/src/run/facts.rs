@@ -111,11 +111,13 @@ impl ThreadFacts {
 }
 
 /// A process below this one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ChildFacts {
     pub(super) pid: i32,
     pub(super) name: String,
-    /// Whether it had to be killed; otherwise it ended when it was asked to.
+    /// SIGTERM was sent.
+    pub(super) asked: bool,
+    /// SIGKILL was sent.
     pub(super) killed: bool,
 }
 

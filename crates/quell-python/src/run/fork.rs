@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict};
 
+use super::procfs;
 use super::session::Session;
-use super::{procfs, signals};
 
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
@@ -91,5 +91,4 @@ fn after_in_child() {
     let Some(parent) = Session::current() else { return };
     let session = parent.forked();
     super::start_threads(session);
-    signals::install();
 }

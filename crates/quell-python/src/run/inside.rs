@@ -51,7 +51,9 @@ fn command(py: Python<'_>) -> PyResult<()> {
     if let Err(error) = super::begin(plan.clone(), started) {
         return leave(&sys, "stderr", &format!("quell: {error}\n"), FAILURE_STATUS);
     }
-    super::ready(py)?;
+    if let Err(error) = super::ready(py) {
+        return leave(&sys, "stderr", &format!("quell: {}\n", error.value(py)), FAILURE_STATUS);
+    }
     let dropped_entry = !sys.getattr("flags")?.getattr("safe_path")?.is_truthy()?;
     if dropped_entry {
         // What `-m`, or the console script's own place, had put there.

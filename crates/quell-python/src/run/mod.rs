@@ -85,16 +85,13 @@ pub fn begin(mut plan: Plan, started: Instant) -> std::io::Result<()> {
 /// Hooks the watch into the interpreter, which has started and has not run the script yet. Main thread only.
 ///
 /// # Errors
-/// When the exception to be raised is a built-in one that there is not.
+/// When there is no built-in exception of the name that the user gave.
 pub fn ready(py: Python<'_>) -> PyResult<()> {
     let Some(session) = Session::current() else { return Ok(()) };
-    if let Some(name) = session.plan.exception.as_ref().filter(|name| name.module == "builtins") {
-        // Others may be the script's, and are looked for when they are wanted.
-        exception::find(py, name)?;
-    }
+    exception::check(py, session.plan.exception.as_ref())?;
     fork::install(py)?;
     finish::install(py)?;
-    signals::install();
+    signals::install(py)?;
     session.set_ready();
     Ok(())
 }

@@ -5,15 +5,12 @@
 //! reached; from then on it has a table of its own, so that a script which has used up all
 //! descriptors can still be reported on.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::limits::Reached;
 use super::progress::Progress;
 use super::session::{Fired, Session};
-use super::{children, end, meter, place, signals};
-
-/// How often to look whether the script has displaced quell's handler of Ctrl-C.
-const LOOK: Duration = Duration::from_millis(250);
+use super::{children, end, meter, place};
 
 /// The body of the thread.
 pub(super) fn body(session: &'static Session) {
@@ -31,33 +28,25 @@ pub(super) fn body(session: &'static Session) {
             progress.clear();
             end::insisted(session);
         }
-        if session.is_ready() && signals::is_displaced() {
-            session.summons.ring();
-        }
         let now = Instant::now();
-        let mut next = now + LOOK;
-        match session.fired() {
+        let next = match session.fired() {
             None => {
                 if let Some(reached) = reached(session, now) {
                     progress.clear();
                     fire(session, reached, now);
                     continue;
                 }
-                if let Some(end) = time_limit(session) {
-                    next = next.min(end);
-                }
-                if let Some(due) = progress.show(session, now) {
-                    next = next.min(due);
-                }
+                let due = progress.show(session, now);
+                time_limit(session).into_iter().chain(due).min()
             }
             Some(fired) => {
                 if now >= fired.end {
                     end::killed(session, fired);
                 }
-                next = next.min(fired.end);
+                Some(fired.end)
             }
-        }
-        session.bell.wait(ticket, Some(next));
+        };
+        session.bell.wait(ticket, next);
     }
 }
 

@@ -135,7 +135,11 @@ fn human(facts: &Facts, grace: Duration) -> String {
         lines.push(format!("  thread {}{kind} was {place}: {}", title(thread), thread.outcome()));
     }
     for child in &facts.children {
-        let how = if child.killed { "killed" } else { "ended when asked to" };
+        let how = match (child.killed, child.asked) {
+            (true, _) => "killed",
+            (false, true) => "ended by SIGTERM",
+            (false, false) => "ended by itself",
+        };
         lines.push(format!("  child {} ({}): {how}", child.pid, child.name));
     }
     lines.extend(facts.notes.iter().map(|note| format!("  {note}")));
@@ -187,7 +191,7 @@ fn json(facts: &Facts) -> String {
         let mut object = Object::new();
         object.number("pid", f64::from(child.pid));
         object.text("name", &child.name);
-        object.boolean("killed", child.killed);
+        object.boolean("killed", child.killed || child.asked);
         object.end()
     });
     report.raw("children", &array(children));

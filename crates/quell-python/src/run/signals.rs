@@ -2,16 +2,18 @@
 //!
 //! Python has a C-level handler for SIGINT that marks the signal; its table of Python functions stays the
 //! script's business. quell's handler stands before that one: it counts, and passes on. If the script installs
-//! a Python function of its own, CPython puts its C-level handler back in the first place; the monitor sees that
-//! ([`is_displaced`]) and the deliverer puts quell's before it again, holding the GIL, which every such change of
-//! the script's holds too. If the signal is ignored or has its default action, as in a job that a shell started in
-//! the background, that is left alone.
+//! a Python function of its own, CPython puts its C-level handler back in the first place; so the native function behind
+//! `signal.signal` is wrapped, and puts quell's before it again, with the GIL held all the time. If the signal is
+//! ignored or has its default action, as in a job that a shell started in the background, that is left alone.
 //!
 //! A press more than [`MEMORY`] after the one before counts as the first again, so that a program that lives with
 //! Ctrl-C, such as a prompt, is not ended by the third one of a day.
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
 
 use super::session::Session;
 
@@ -57,8 +59,19 @@ fn address() -> usize {
     on_sigint as extern "C" fn(libc::c_int) as usize
 }
 
-/// Puts quell's handler before CPython's. Called when the interpreter has started, and with the GIL held.
-pub(super) fn install() {
+/// Puts quell's handler before CPython's, now and whenever the script changes the handler. GIL held, before the script
+/// starts.
+///
+/// # Errors
+/// When the module `_signal` is not there.
+pub(super) fn install(py: Python<'_>) -> PyResult<()> {
+    wrap_signal_signal(py)?;
+    stand_before();
+    Ok(())
+}
+
+/// Puts quell's handler before CPython's, if that stands first.
+pub(super) fn stand_before() {
     let Some(now) = disposition() else { return };
     let handler = now.sa_sigaction;
     let is_python = handler != libc::SIG_IGN
@@ -72,10 +85,47 @@ pub(super) fn install() {
     }
 }
 
-/// Whether CPython's handler stands in the first place again.
-pub(super) fn is_displaced() -> bool {
-    let pythons = PYTHONS.load(SeqCst);
-    pythons != 0 && disposition().is_some_and(|now| now.sa_sigaction == pythons)
+/// The native function behind `signal.signal`, once quell's stands in its place.
+static SIGNAL_SIGNAL: AtomicUsize = AtomicUsize::new(0);
+
+type Fast = unsafe extern "C" fn(
+    *mut ffi::PyObject,
+    *mut *mut ffi::PyObject,
+    ffi::Py_ssize_t,
+) -> *mut ffi::PyObject;
+
+/// Exchanges the native function in the table that `_signal.signal` refers to. The Python object, all that a script can
+/// see of it, stays the same.
+fn wrap_signal_signal(py: Python<'_>) -> PyResult<()> {
+    let function = py.import("_signal")?.getattr("signal")?;
+    // SAFETY: GIL held. The object is checked to be a native function of the kind whose pointer has this type. The table is
+    // writable static memory of the interpreter.
+    unsafe {
+        if ffi::PyCFunction_CheckExact(function.as_ptr()) == 0 || SIGNAL_SIGNAL.load(SeqCst) != 0 {
+            return Ok(());
+        }
+        let method = (*function.as_ptr().cast::<ffi::PyCFunctionObject>()).m_ml;
+        if (*method).ml_flags == ffi::METH_FASTCALL {
+            SIGNAL_SIGNAL.store((*method).ml_meth.PyCFunctionFast as usize, SeqCst);
+            (*method).ml_meth.PyCFunctionFast = signal_signal;
+        }
+    }
+    Ok(())
+}
+
+/// `signal.signal`, and then quell's handler in its place again.
+unsafe extern "C" fn signal_signal(
+    module: *mut ffi::PyObject,
+    arguments: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: the address of the function that stood here, called as this one is.
+    let result = unsafe {
+        let original: Fast = std::mem::transmute(SIGNAL_SIGNAL.load(SeqCst));
+        original(module, arguments, count)
+    };
+    stand_before();
+    result
 }
 
 /// Installs quell's handler with the flags and the mask of the one it stands before.
@@ -102,6 +152,7 @@ extern "C" fn on_sigint(signal: libc::c_int) {
         // From the second on it is quell's to act, unless it cannot ask the interpreter.
         pass = count == 1 || !session.is_ready();
         session.bell.ring();
+        session.summons.ring();
     }
     let pythons = PYTHONS.load(SeqCst);
     if pass && pythons != 0 {
