@@ -16,6 +16,8 @@
 
 mod opcodes;
 mod points;
+#[cfg(test)]
+mod tests;
 
 #[cfg(Py_3_12)]
 mod monitoring;
