@@ -1,5 +1,7 @@
 //! Thread states: the interpreter's own record of each thread, walked with the GIL held.
 
+use std::time::Duration;
+
 use pyo3::ffi;
 
 use super::frame::Frame;
@@ -41,6 +43,18 @@ impl ThreadState {
     /// The kernel's id of the thread.
     pub(crate) fn native_id(self) -> u64 {
         self.field(layout::TS_NATIVE_ID)
+    }
+
+    /// Processor time the thread has used. None if the system does not tell.
+    pub(crate) fn processor_time(self) -> Option<Duration> {
+        let mut clock = 0;
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: a thread that has a state has not ended, and its ident is its pthread_t; both places are ours.
+        let known = unsafe {
+            libc::pthread_getcpuclockid(self.ident() as libc::pthread_t, &raw mut clock) == 0
+                && libc::clock_gettime(clock, &raw mut time) == 0
+        };
+        known.then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
     }
 
     /// Non-zero while a trace or profile function of this thread runs.

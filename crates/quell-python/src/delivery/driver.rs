@@ -17,6 +17,7 @@ use pyo3::wrap_pyfunction;
 
 use super::record::{self, Record};
 use super::{gate, impersonate, signal};
+use crate::cpython::thread::ThreadState;
 
 /// Between two looks at a fresh interrupt, and at one that has been pending for long.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -45,6 +46,8 @@ struct Work {
     pause: Duration,
     /// `State::events` at the last look.
     events: u64,
+    /// Processor time the thread had used at the last look that found no events.
+    used: Option<Duration>,
 }
 
 /// Replaced in the child of a fork, where the old one's lock may be held by a thread that is gone.
@@ -86,8 +89,14 @@ pub(super) fn add(py: Python<'_>, record: &Arc<Record>) {
     }
     let now = Instant::now();
     let events = record.state(py, |s| s.events);
-    let work =
-        Work { record: record.clone(), since: now, next: now + SHORTEST, pause: SHORTEST, events };
+    let work = Work {
+        record: record.clone(),
+        since: now,
+        next: now + SHORTEST,
+        pause: SHORTEST,
+        events,
+        used: None,
+    };
     match shared.work.iter_mut().find(|w| Arc::ptr_eq(&w.record, record)) {
         Some(known) => known.next = known.next.min(work.next),
         None => shared.work.push(work),
@@ -161,6 +170,10 @@ fn look(py: Python<'_>, work: &mut Work) -> bool {
     });
     // A failure (no memory) is tried again at the next look.
     let armed = gate::arm(py, record);
+    if runs_unseen(work, idle, ts) {
+        let _ = gate::refresh(py, &work.record);
+    }
+    let record = &work.record;
     if now.duration_since(work.since) > ESCALATE && armed.is_ok() {
         let _ = gate::escalate(py, record);
     }
@@ -174,6 +187,19 @@ fn look(py: Python<'_>, work: &mut Work) -> bool {
     }
     work.next = now + work.pause;
     true
+}
+
+/// Whether the armed thread has used the processor for a while and the gate has seen nothing of it.
+fn runs_unseen(work: &mut Work, idle: bool, ts: ThreadState) -> bool {
+    const A_WHILE: Duration = Duration::from_millis(1);
+    let now = if idle { ts.processor_time() } else { None };
+    match (work.used, now) {
+        (Some(before), Some(now)) if now < before + A_WHILE => false,
+        (before, now) => {
+            work.used = now;
+            before.is_some() && now.is_some()
+        }
+    }
 }
 
 /// Ends all delivery: called by `atexit`.

@@ -204,8 +204,10 @@ impl Record {
             s.last.replace((interrupt, serial))
         });
         drop(previous);
-        chain(&exception);
-        PyErr::from_value(exception)
+        // Raised and fetched, rather than made: this is what gives it the exception that is being handled as context.
+        // SAFETY: an exception instance and its type.
+        unsafe { ffi::PyErr_SetObject(exception.get_type().as_ptr(), exception.as_ptr()) };
+        PyErr::fetch(py)
     }
 
     /// The interpreter has swallowed `exception` in the calling thread: if it is the one raised last, it is pending
@@ -230,26 +232,6 @@ impl Record {
         self.state(py, |s| s.ceiling = ceiling);
         quell::interrupt::requeue_front(interrupt);
         true
-    }
-}
-
-/// Makes what the calling thread is handling the context of `exception`, as a `raise` statement would; unless it has one, or
-/// is itself being handled.
-fn chain(exception: &Bound<'_, PyAny>) {
-    /// How far contexts are followed: they may be circular.
-    const FAR: usize = 1000;
-    let py = exception.py();
-    let context = |of: &Bound<'_, PyAny>| {
-        // SAFETY: an exception instance; a new reference or null.
-        unsafe { Bound::from_owned_ptr_or_opt(py, ffi::PyException_GetContext(of.as_ptr())) }
-    };
-    // SAFETY: attached; a new reference or null.
-    let handled = unsafe { Bound::from_owned_ptr_or_opt(py, ffi::PyErr_GetHandledException()) };
-    let Some(handled) = handled else { return };
-    let mut chain = std::iter::successors(Some(handled.clone()), context).take(FAR);
-    if context(exception).is_none() && !chain.any(|link| link.is(exception)) {
-        // SAFETY: an exception instance, which takes over the reference.
-        unsafe { ffi::PyException_SetContext(exception.as_ptr(), handled.into_ptr()) };
     }
 }
 

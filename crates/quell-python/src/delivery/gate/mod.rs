@@ -38,7 +38,7 @@ use crate::cpython::frame::Frame;
 use crate::cpython::thread::ThreadState;
 use points::{BEFORE_TRY, ENTERING, IN_FINALLY, LEAVING, Points, RUDE, SAFE};
 
-pub(super) use form::{Arming, arm, disarm, escalate, prepare};
+pub(super) use form::{Arming, arm, disarm, escalate, prepare, refresh};
 
 /// The target is about to execute the instruction at `offset` of `code`: raise here?
 ///

@@ -123,6 +123,11 @@ fn set_trace(
     Ok(())
 }
 
+/// A trace function, once in place, is called.
+pub(in super::super) fn refresh(_py: Python<'_>, _record: &Record) -> PyResult<()> {
+    Ok(())
+}
+
 /// 3.11 traces whatever the thread enters: there is nothing to add.
 pub(in super::super) fn escalate(_py: Python<'_>, _record: &Record) -> PyResult<()> {
     Ok(())
