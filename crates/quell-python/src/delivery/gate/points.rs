@@ -402,10 +402,13 @@ impl Analysis {
             Some(last) if last.kind == Kind::Other => &before[..call - 1],
             _ => before,
         };
+        // The same constant three times: what else is called with constants has its callable or its names among them.
         i.kind == Kind::Call
             && i.argument == 2
             && before.len() >= 3
-            && before[before.len() - 3..].iter().all(|b| b.kind == Kind::LoadConst)
+            && before[before.len() - 3..].iter().all(|b| {
+                b.kind == Kind::LoadConst && b.argument == before[before.len() - 1].argument
+            })
     }
 
     /// Marks the instructions from `index` up to the one that `last` accepts: more than one only where the enter or

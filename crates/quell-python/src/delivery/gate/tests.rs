@@ -161,6 +161,18 @@ fn a_with_is_entered_and_left_in_marked_places() {
     });
 }
 
+#[test]
+fn a_call_with_constants_is_no_exit() {
+    attached(|py| {
+        let source = "def f(g, o):\n    g(1, b=2)\n    g(None, None)\n    o.m(None, None)\n    g(1, 2, 3)\n    g(1, 2, c=3)\n";
+        let (code, _) = compile(py, source);
+        let code = code_of(&code);
+        let points = Points::of(py, code).expect("analysed");
+        let marked = (0..code.bytecode().len() as i32).filter(|&at| points.at(at) & LEAVING != 0);
+        assert_eq!(marked.count(), 0);
+    });
+}
+
 /// Every code object below a module's, by compiling its source.
 fn code_objects<'py>(py: Python<'py>, path: &str) -> Vec<Bound<'py, PyAny>> {
     let scope = PyDict::new(py);
