@@ -254,3 +254,34 @@ def test_a_lock_that_dies_while_held_is_no_hold_any_more(ours, theirs):
     with pytest.raises(quell.Interrupt):
         quell.interrupt(threading.get_ident())
         quell.checkpoint()
+
+
+@BOTH
+def test_enter_and_exit_are_methods_like_any_other(ours, theirs):
+    lock = ours()
+    enter, leave = lock.__enter__, lock.__exit__
+    assert enter.__name__ == "__enter__" and enter.__self__ is lock
+    assert ours.__enter__.__doc__ and ours.__exit__.__name__ == "__exit__"
+    assert enter() is True
+    assert leave(None, None, None) is None
+    assert ours.__enter__(lock) is True and ours.__exit__(lock) is None
+    for wrong in (lambda: enter(1), lambda: enter(x=1), lambda: ours.__enter__(1), ours.__enter__):
+        with pytest.raises(TypeError):
+            wrong()
+    assert lock.acquire(False)
+    lock.release()
+
+
+def test_a_subclass_that_refers_to_its_own_method_is_collected():
+    class Mine(quell.RLock):
+        pass
+
+    lock = Mine()
+    lock.enter = lock.__enter__
+    reference = weakref.ref(lock)
+    with lock:
+        assert lock.enter()
+        lock.release()
+    del lock
+    gc.collect()
+    assert reference() is None

@@ -90,17 +90,20 @@ def test_leaving_with_an_error_keeps_it_as_the_context(start):
 
 
 @pytest.mark.parametrize("region", [quell.mask, quell.shield])
-def test_one_object_may_be_entered_again_in_its_thread_only(region, start):
+def test_one_object_may_be_entered_again_and_must_be_left_in_its_thread(region, start):
     scope = region()
     with scope, scope:
-        error = start(scope.__enter__).done().error
-        assert isinstance(error, RuntimeError)
         error = start(lambda: scope.__exit__(None, None, None)).done().error
-        assert isinstance(error, RuntimeError)
-    with pytest.raises(RuntimeError, match="was not entered in this thread"):
+        assert isinstance(error, RuntimeError) and "was not entered here" in str(error)
+    with pytest.raises(RuntimeError, match="was not entered here"):
         scope.__exit__(None, None, None)
     with scope:
         pass
+    for wrong in ((1,), (1, 2)):
+        with pytest.raises(TypeError, match="takes no arguments"):
+            region(*wrong)
+    with pytest.raises(TypeError):
+        region(x=1)
 
 
 def test_masks_are_per_thread(start):

@@ -195,6 +195,49 @@ fn take(py: Python<'_>, record: &Record, where_blocked: bool) -> PyResult<()> {
     }
 }
 
+/// The calling thread, found once for an operation that asks several things of it.
+#[derive(Clone, Copy)]
+pub struct Me<'py> {
+    py: Python<'py>,
+    record: &'py Record,
+}
+
+/// The calling thread.
+#[inline(always)]
+pub fn me(py: Python<'_>) -> Me<'_> {
+    Me { py, record: Record::current(py) }
+}
+
+impl Me<'_> {
+    /// See [`deliver_before_acquire`].
+    #[inline(always)]
+    pub fn deliver_before_acquire(self) -> PyResult<()> {
+        if self.record.thread().has_pending() {
+            deliver_now(self.py, self.record, false)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// See [`deliver_after_release`].
+    #[inline(always)]
+    pub fn deliver_after_release(self) -> PyResult<()> {
+        self.deliver_before_acquire()
+    }
+
+    /// See [`hold`].
+    #[inline(always)]
+    pub fn hold(self, key: *const ()) {
+        self.record.hold(self.py, key);
+    }
+
+    /// See [`unhold`].
+    #[inline(always)]
+    pub fn unhold(self, key: *const ()) -> Unheld {
+        self.record.unhold(self.py, key)
+    }
+}
+
 /// How the calling thread may wait: not for interrupts while a hold is not covered, and with an eye on signals in the
 /// main thread.
 pub fn wait_options(py: Python<'_>, deadline: Option<Instant>) -> PyResult<Wait> {

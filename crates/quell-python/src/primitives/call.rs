@@ -14,7 +14,7 @@ use std::ptr::null_mut;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::types::PyString;
+use pyo3::types::{PyString, PyType};
 use pyo3::{Borrowed, PyClass, ffi};
 
 /// A Python object as the C API passes it.
@@ -271,25 +271,44 @@ pub(crate) const fn keywords(
     Method { name, function, flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS, doc }
 }
 
+impl Method {
+    pub(crate) fn name(&self) -> &'static str {
+        self.name.to_str().expect("method names are ASCII")
+    }
+}
+
+/// The method as a descriptor of the class.
+pub(crate) fn descriptor<'py>(
+    class: &Bound<'py, PyType>,
+    method: &Method,
+) -> PyResult<Bound<'py, PyAny>> {
+    // The descriptor keeps a pointer to the definition, and classes live as long as the interpreter.
+    let definition = Box::leak(Box::new(ffi::PyMethodDef {
+        ml_name: method.name.as_ptr(),
+        ml_meth: method.function,
+        ml_flags: method.flags,
+        ml_doc: method.doc.as_ptr(),
+    }));
+    // SAFETY: a live type and a definition that lives for ever; the result is a new reference or an error.
+    unsafe {
+        let made = ffi::PyDescr_NewMethod(class.as_ptr().cast(), definition);
+        Bound::from_owned_ptr_or_err(class.py(), made)
+    }
+}
+
 /// Puts the methods on the class.
 pub(crate) fn install<T: PyClass>(py: Python<'_>, methods: &[Method]) -> PyResult<()> {
     let class = py.get_type::<T>();
     for method in methods {
-        // The descriptor keeps a pointer to the definition, and classes live as long as the interpreter.
-        let definition = Box::leak(Box::new(ffi::PyMethodDef {
-            ml_name: method.name.as_ptr(),
-            ml_meth: method.function,
-            ml_flags: method.flags,
-            ml_doc: method.doc.as_ptr(),
-        }));
-        // SAFETY: a live type and a definition that lives for ever; the result is a new reference or an error.
-        let descriptor = unsafe {
-            Bound::from_owned_ptr_or_err(
-                py,
-                ffi::PyDescr_NewMethod(class.as_ptr().cast(), definition),
-            )?
-        };
-        class.setattr(method.name.to_str().expect("method names are ASCII"), descriptor)?;
+        class.setattr(method.name(), descriptor(&class, method)?)?;
     }
     Ok(())
+}
+
+/// Has calls of the class go to a function of ours, without the tuple that `__new__` and `__init__` take. Subclasses are called as
+/// ever.
+pub(crate) fn install_constructor<T: PyClass>(py: Python<'_>, constructor: ffi::vectorcallfunc) {
+    let class = py.get_type::<T>();
+    // SAFETY: a heap type that no thread but this one uses yet; the field is not inherited.
+    unsafe { (*class.as_ptr().cast::<ffi::PyTypeObject>()).tp_vectorcall = Some(constructor) };
 }

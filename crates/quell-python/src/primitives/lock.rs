@@ -6,9 +6,11 @@
 //! free. As in the standard library any thread may release, so a release looks for the hold where it is.
 
 use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use quell::sync::RawLock;
 
+use super::bound::install_with;
 use super::call::{
     self, Method, Obj, Parameters, answer, boolean, none, runtime_error, this, throw,
 };
@@ -34,18 +36,20 @@ impl Lock {
 
     #[inline(always)]
     fn take(&self, py: Python<'_>) -> PyResult<bool> {
-        delivery::deliver_before_acquire(py)?;
+        let me = delivery::me(py);
+        me.deliver_before_acquire()?;
         if self.raw.try_lock() {
-            delivery::hold(py, self.key());
+            me.hold(self.key());
             return Ok(true);
         }
         self.take_slow(py, Patience::Forever)
     }
 
     fn take_with(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
-        delivery::deliver_before_acquire(py)?;
+        let me = delivery::me(py);
+        me.deliver_before_acquire()?;
         if self.raw.try_lock() {
-            delivery::hold(py, self.key());
+            me.hold(self.key());
             return Ok(true);
         }
         match patience {
@@ -71,12 +75,13 @@ impl Lock {
         if !self.raw.is_locked() {
             return Err(runtime_error("release unlocked lock"));
         }
-        let unheld = delivery::unhold(py, self.key());
+        let me = delivery::me(py);
+        let unheld = me.unhold(self.key());
         if unheld == Unheld::NotMine {
             self.unhold_elsewhere(py);
         }
         self.raw.unlock();
-        if unheld == Unheld::Last { delivery::deliver_after_release(py) } else { Ok(()) }
+        if unheld == Unheld::Last { me.deliver_after_release() } else { Ok(()) }
     }
 
     #[cold]
@@ -153,6 +158,21 @@ impl Lock {
     }
 }
 
+/// `Lock()`.
+unsafe extern "C" fn make(_class: Obj, _args: *const Obj, count: usize, names: Obj) -> Obj {
+    // SAFETY: called by the interpreter, attached, as a class is called.
+    unsafe {
+        let count = count & !ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+        if count != 0 || !names.is_null() && ffi::PyTuple_GET_SIZE(names) != 0 {
+            return throw(PyTypeError::new_err("Lock() takes no arguments"));
+        }
+        match Bound::new(Python::assume_attached(), Lock::new()) {
+            Ok(lock) => lock.into_ptr(),
+            Err(error) => throw(error),
+        }
+    }
+}
+
 /// `Lock.acquire(blocking=True, timeout=-1)`.
 unsafe extern "C" fn acquire(slf: Obj, args: *const Obj, count: isize, keywords: Obj) -> Obj {
     // SAFETY: called by the method descriptor, attached, with an instance of Lock and a call's arguments.
@@ -202,9 +222,12 @@ unsafe extern "C" fn release(slf: Obj, _: Obj) -> Obj {
 }
 
 /// `Lock.__enter__()`.
-unsafe extern "C" fn enter(slf: Obj, _: Obj) -> Obj {
+unsafe extern "C" fn enter(slf: Obj, _: *mut Obj, count: isize) -> Obj {
     // SAFETY: as for `acquire`.
     unsafe {
+        if count != 0 {
+            return throw(PyTypeError::new_err("__enter__() takes no arguments"));
+        }
         match this::<Lock>(slf).take(Python::assume_attached()) {
             Ok(_) => boolean(true),
             Err(error) => throw(error),
@@ -224,9 +247,12 @@ const METHODS: &[Method] = &[
     call::keywords(c"acquire_lock", acquire, c"Obsolete name of acquire()."),
     call::plain(c"release", release, RELEASE),
     call::plain(c"release_lock", release, c"Obsolete name of release()."),
-    call::plain(c"__enter__", enter, c"__enter__($self, /)\n--\n\nAcquire the lock."),
-    call::positional(c"__exit__", exit, c"__exit__($self, /, *exc_info)\n--\n\nRelease the lock."),
 ];
+
+const ENTER: Method =
+    call::positional(c"__enter__", enter, c"__enter__($self, /)\n--\n\nAcquire the lock.");
+const EXIT: Method =
+    call::positional(c"__exit__", exit, c"__exit__($self, /, *exc_info)\n--\n\nRelease the lock.");
 
 const ACQUIRE: &std::ffi::CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
     Acquire the lock, waiting for it if need be, and return True.\n\n\
@@ -242,5 +268,7 @@ const RELEASE: &std::ffi::CStr = c"release($self, /)\n--\n\n\
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Lock>()?;
+    call::install_constructor::<Lock>(module.py(), make);
+    install_with::<Lock>(module.py(), [(&ENTER, enter), (&EXIT, exit)])?;
     call::install::<Lock>(module.py(), METHODS)
 }

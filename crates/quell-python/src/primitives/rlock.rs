@@ -10,10 +10,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use quell::sync::RawRLock;
 
+use super::bound::install_with;
 use super::call::{self, Method, Obj, answer, boolean, none, runtime_error, this, throw};
 use super::lock::acquire_with;
 use super::wait::{Patience, block, insist};
-use crate::delivery::{self, Unheld};
+use crate::delivery::{self, Me, Unheld};
 
 /// A lock that its owner may acquire again, used like threading.RLock.
 ///
@@ -43,27 +44,29 @@ impl RLock {
 
     /// Notes an acquire; the first one makes the lock a hold.
     #[inline(always)]
-    fn acquired(&self, py: Python<'_>) {
+    fn acquired(&self, me: Me<'_>) {
         if self.ident.load(Relaxed) == 0 {
             self.ident.store(ident(), Relaxed);
-            delivery::hold(py, self.key());
+            me.hold(self.key());
         }
     }
 
     #[inline(always)]
     fn take(&self, py: Python<'_>) -> PyResult<bool> {
-        delivery::deliver_before_acquire(py)?;
+        let me = delivery::me(py);
+        me.deliver_before_acquire()?;
         if self.raw.try_lock() {
-            self.acquired(py);
+            self.acquired(me);
             return Ok(true);
         }
         self.take_slow(py, Patience::Forever)
     }
 
     fn take_with(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
-        delivery::deliver_before_acquire(py)?;
+        let me = delivery::me(py);
+        me.deliver_before_acquire()?;
         if self.raw.try_lock() {
-            self.acquired(py);
+            self.acquired(me);
             return Ok(true);
         }
         match patience {
@@ -77,7 +80,7 @@ impl RLock {
     fn take_slow(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
         let taken = block(py, patience.deadline(), |wait| self.raw.lock_with(wait))?;
         if taken.is_some() {
-            self.acquired(py);
+            self.acquired(delivery::me(py));
         }
         Ok(taken.is_some())
     }
@@ -96,8 +99,9 @@ impl RLock {
     #[inline(always)]
     fn released(&self, py: Python<'_>) -> PyResult<()> {
         self.ident.store(0, Relaxed);
-        match delivery::unhold(py, self.key()) {
-            Unheld::Last => delivery::deliver_after_release(py),
+        let me = delivery::me(py);
+        match me.unhold(self.key()) {
+            Unheld::Last => me.deliver_after_release(),
             _ => Ok(()),
         }
     }
@@ -151,7 +155,7 @@ impl RLock {
             return Err(runtime_error("cannot restore a lock that was not given up"));
         }
         py.detach(|| insist(|wait| self.raw.acquire_restore(count, wait)));
-        self.acquired(py);
+        self.acquired(delivery::me(py));
         Ok(())
     }
 
@@ -201,9 +205,12 @@ unsafe extern "C" fn release(slf: Obj, _: Obj) -> Obj {
 }
 
 /// `RLock.__enter__()`.
-unsafe extern "C" fn enter(slf: Obj, _: Obj) -> Obj {
+unsafe extern "C" fn enter(slf: Obj, _: *mut Obj, count: isize) -> Obj {
     // SAFETY: as for `acquire`.
     unsafe {
+        if count != 0 {
+            return throw(PyTypeError::new_err("__enter__() takes no arguments"));
+        }
         match this::<RLock>(slf).take(Python::assume_attached()) {
             Ok(_) => boolean(true),
             Err(error) => throw(error),
@@ -218,12 +225,13 @@ unsafe extern "C" fn exit(slf: Obj, _: *mut Obj, _: isize) -> Obj {
 }
 
 /// The methods that acquire and release.
-const METHODS: &[Method] = &[
-    call::keywords(c"acquire", acquire, ACQUIRE),
-    call::plain(c"release", release, RELEASE),
-    call::plain(c"__enter__", enter, c"__enter__($self, /)\n--\n\nAcquire the lock."),
-    call::positional(c"__exit__", exit, c"__exit__($self, /, *exc_info)\n--\n\nRelease the lock."),
-];
+const METHODS: &[Method] =
+    &[call::keywords(c"acquire", acquire, ACQUIRE), call::plain(c"release", release, RELEASE)];
+
+const ENTER: Method =
+    call::positional(c"__enter__", enter, c"__enter__($self, /)\n--\n\nAcquire the lock.");
+const EXIT: Method =
+    call::positional(c"__exit__", exit, c"__exit__($self, /, *exc_info)\n--\n\nRelease the lock.");
 
 const ACQUIRE: &std::ffi::CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
     Acquire the lock, waiting for it if another thread holds it, and return True. The thread that\n\
@@ -241,5 +249,6 @@ const RELEASE: &std::ffi::CStr = c"release($self, /)\n--\n\n\
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<RLock>()?;
+    install_with::<RLock>(module.py(), [(&ENTER, enter), (&EXIT, exit)])?;
     call::install::<RLock>(module.py(), METHODS)
 }

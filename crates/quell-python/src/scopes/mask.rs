@@ -1,62 +1,23 @@
 //! `quell.mask()` and `quell.shield()`: regions of code that interrupts do not enter.
 //!
-//! The depth that counts is the core's, one per thread and kind. An object of these classes only pairs an enter with its
-//! exit: it remembers in which thread it was entered and how often, so that an exit elsewhere is an error instead
-//! of a mask that is never lifted.
+//! The depth that counts is the core's, one per thread and kind. The objects have no state: there is one of each, which every
+//! call of the class returns, so that a `with` statement around a few instructions does not cost more than these.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::cpython::thread::ThreadState;
 use crate::delivery;
-use crate::primitives::call::{self, Method, Obj, none, this, throw};
-
-/// Which thread is inside, as `PyThreadState.id` plus one, and how often. All accesses are made with the GIL.
-struct Inside {
-    thread: AtomicU64,
-    depth: AtomicU64,
-}
-
-impl Inside {
-    const fn new() -> Self {
-        Self { thread: AtomicU64::new(0), depth: AtomicU64::new(0) }
-    }
-
-    #[inline(always)]
-    fn enter(&self, what: &'static str) -> PyResult<()> {
-        let me = ThreadState::current().id() + 1;
-        // Relaxed throughout: the GIL orders the accesses.
-        let thread = self.thread.load(Relaxed);
-        if thread != me {
-            if thread != 0 {
-                return Err(elsewhere(what, "entered"));
-            }
-            self.thread.store(me, Relaxed);
-        }
-        self.depth.store(self.depth.load(Relaxed) + 1, Relaxed);
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn exit(&self, what: &'static str) -> PyResult<()> {
-        if self.thread.load(Relaxed) != ThreadState::current().id() + 1 {
-            return Err(elsewhere(what, "left"));
-        }
-        let depth = self.depth.load(Relaxed) - 1;
-        self.depth.store(depth, Relaxed);
-        if depth == 0 {
-            self.thread.store(0, Relaxed);
-        }
-        Ok(())
-    }
-}
+use crate::primitives::bound::install_with;
+use crate::primitives::call::{self, Method, Obj, none, throw};
 
 #[cold]
-fn elsewhere(what: &str, done: &str) -> PyErr {
+fn not_inside(what: &str) -> PyErr {
     PyRuntimeError::new_err(format!(
-        "this {what} cannot be {done} here: it was not entered in this thread, or another thread is inside"
+        "this thread is in no {what}: it was not entered here, or has been left"
     ))
 }
 
@@ -72,7 +33,7 @@ fn elsewhere(what: &str, done: &str) -> PyErr {
 ///         item = queue.get()      # may be interrupted while it waits
 ///         table[item.key] = item  # not between the two
 #[pyclass(frozen, module = "quell", name = "mask")]
-pub struct Mask(Inside);
+pub struct Mask;
 
 /// shield()
 /// --
@@ -82,37 +43,59 @@ pub struct Mask(Inside);
 /// Use it in a with statement, for cleanup that waits for something and must not be given up. What arrives inside is raised
 /// when the outermost shield is left. Shields nest, and are per thread.
 #[pyclass(frozen, module = "quell", name = "shield")]
-pub struct Shield(Inside);
+pub struct Shield;
 
 macro_rules! region {
-    ($Class:ident, $module:ident, $name:literal, $enter:path, $leave:path) => {
+    ($Class:ident, $module:ident, $name:literal, $enter:path, $leave:path, $depth:path) => {
         #[pymethods]
         impl $Class {
             #[new]
             fn new() -> Self {
-                Self(Inside::new())
+                Self
             }
         }
 
         mod $module {
             use super::*;
 
-            pub(super) unsafe extern "C" fn enter(slf: Obj, _: Obj) -> Obj {
+            /// The one object, made at import; it lives for ever.
+            pub(super) static OBJECT: AtomicPtr<ffi::PyObject> = AtomicPtr::new(null_mut());
+
+            pub(super) unsafe extern "C" fn make(
+                _class: Obj,
+                _args: *const Obj,
+                count: usize,
+                names: Obj,
+            ) -> Obj {
+                // SAFETY: called by the interpreter, attached, as a class is called.
+                unsafe {
+                    let count = count & !ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+                    if count != 0 || !names.is_null() && ffi::PyTuple_GET_SIZE(names) != 0 {
+                        return throw(PyTypeError::new_err(concat!($name, "() takes no arguments")));
+                    }
+                    // Relaxed: written under the GIL before the class could be called.
+                    let object = OBJECT.load(Relaxed);
+                    ffi::Py_INCREF(object);
+                    object
+                }
+            }
+
+            pub(super) unsafe extern "C" fn enter(_slf: Obj, _: *mut Obj, count: isize) -> Obj {
                 // SAFETY: called by the method descriptor, attached, with an instance of the class.
                 unsafe {
-                    if let Err(error) = this::<$Class>(slf).0.enter($name) {
-                        return throw(error);
+                    if count != 0 {
+                        return throw(PyTypeError::new_err("__enter__() takes no arguments"));
                     }
                     $enter();
                     none()
                 }
             }
 
-            pub(super) unsafe extern "C" fn exit(slf: Obj, _: *mut Obj, _: isize) -> Obj {
+            pub(super) unsafe extern "C" fn exit(_slf: Obj, _: *mut Obj, _: isize) -> Obj {
                 // SAFETY: as for `enter`.
                 unsafe {
-                    if let Err(error) = this::<$Class>(slf).0.exit($name) {
-                        return throw(error);
+                    if $depth() == 0 {
+                        return throw(not_inside($name));
                     }
                     $leave();
                     match delivery::checkpoint(Python::assume_attached()) {
@@ -121,28 +104,32 @@ macro_rules! region {
                     }
                 }
             }
+
+            const ENTER: Method =
+                call::positional(c"__enter__", enter, c"__enter__($self, /)\n--\n\nEnter the region.");
+            const EXIT: Method = call::positional(
+                c"__exit__",
+                exit,
+                c"__exit__($self, /, *exc_info)\n--\n\n\
+                  Leave the region. Leaving the outermost one is an interruption point: what arrived inside\n\
+                  is raised.",
+            );
+
+            pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+                let py = module.py();
+                module.add_class::<$Class>()?;
+                OBJECT.store(Py::new(py, $Class)?.into_ptr(), Relaxed);
+                call::install_constructor::<$Class>(py, make);
+                install_with::<$Class>(py, [(&ENTER, enter), (&EXIT, exit)])
+            }
         }
     };
 }
 
-region!(Mask, masked, "mask", quell::enter_mask, quell::leave_mask);
-region!(Shield, shielded, "shield", quell::enter_shield, quell::leave_shield);
-
-const ENTER: &std::ffi::CStr = c"__enter__($self, /)\n--\n\nEnter the region.";
-const EXIT: &std::ffi::CStr = c"__exit__($self, /, *exc_info)\n--\n\n\
-    Leave the region. Leaving the outermost one is an interruption point: what arrived inside is raised.";
+region!(Mask, masked, "mask", quell::enter_mask, quell::leave_mask, quell::mask_depth);
+region!(Shield, shielded, "shield", quell::enter_shield, quell::leave_shield, quell::shield_depth);
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    const MASK: &[Method] = &[
-        call::plain(c"__enter__", masked::enter, ENTER),
-        call::positional(c"__exit__", masked::exit, EXIT),
-    ];
-    const SHIELD: &[Method] = &[
-        call::plain(c"__enter__", shielded::enter, ENTER),
-        call::positional(c"__exit__", shielded::exit, EXIT),
-    ];
-    module.add_class::<Mask>()?;
-    module.add_class::<Shield>()?;
-    call::install::<Mask>(module.py(), MASK)?;
-    call::install::<Shield>(module.py(), SHIELD)
+    masked::register(module)?;
+    shielded::register(module)
 }

@@ -53,7 +53,8 @@ use super::home::home_frame;
 use crate::cpython::thread::ThreadState;
 use crate::delivery::gil_cell::GilCell;
 use crate::delivery::{self, Admit, Options};
-use crate::primitives::call::{self, Method, Obj, none, this, throw};
+use crate::primitives::bound::install_with;
+use crate::primitives::call::{self, Method, Obj, Parameters, none, this, throw};
 use crate::primitives::wait::{after, insist};
 
 /// How long after a time-out went off it is first looked at again; doubled each time, up to [`SLOWEST`].
@@ -708,9 +709,12 @@ fn refuse_suspendable(function: &Bound<'_, PyAny>) -> PyResult<()> {
 }
 
 /// `timeout.__enter__()`.
-unsafe extern "C" fn enter(slf: Obj, _: Obj) -> Obj {
+unsafe extern "C" fn enter(slf: Obj, _: *mut Obj, count: isize) -> Obj {
     // SAFETY: called by the method descriptor, attached, with an instance of timeout.
     unsafe {
+        if count != 0 {
+            return throw(PyTypeError::new_err("__enter__() takes no arguments"));
+        }
         match this::<Timeout>(slf).scope.enter(Python::assume_attached()) {
             Ok(()) => {
                 ffi::Py_INCREF(slf);
@@ -758,15 +762,41 @@ fn leave_fired(py: Python<'_>, scope: &Scope, value: &Bound<'_, PyAny>) -> Obj {
     }
 }
 
-const METHODS: &[Method] = &[
-    call::plain(c"__enter__", enter, c"__enter__($self, /)\n--\n\nStart the clock."),
-    call::positional(
-        c"__exit__",
-        exit,
-        c"__exit__($self, /, *exc_info)\n--\n\n\
-          Stop the clock; raise quell.Timeout if the block was ended by it.",
-    ),
-];
+const ENTER: Method =
+    call::positional(c"__enter__", enter, c"__enter__($self, /)\n--\n\nStart the clock.");
+const EXIT: Method = call::positional(
+    c"__exit__",
+    exit,
+    c"__exit__($self, /, *exc_info)\n--\n\n\
+      Stop the clock; raise quell.Timeout if the block was ended by it.",
+);
+
+/// `timeout(seconds)`, called with one positional number: what is written most.
+unsafe extern "C" fn make(class: Obj, args: *const Obj, count: usize, names: Obj) -> Obj {
+    // SAFETY: called by the interpreter, attached, as a class is called.
+    unsafe {
+        let py = Python::assume_attached();
+        let positional = count & !ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+        let result = parameters(py).bind(args, positional as isize, names).and_then(|[seconds]| {
+            if seconds.is_null() {
+                return Err(parameters(py).missing(0));
+            }
+            let seconds = Bound::from_borrowed_ptr(py, seconds);
+            let scope = Scope::new(limit((!seconds.is_none()).then_some(&seconds))?);
+            Bound::new(py, Timeout { scope })
+        });
+        let _ = class;
+        match result {
+            Ok(timeout) => timeout.into_ptr(),
+            Err(error) => throw(error),
+        }
+    }
+}
+
+fn parameters(py: Python<'_>) -> &'static Parameters<1> {
+    static PARAMETERS: std::sync::OnceLock<Parameters<1>> = std::sync::OnceLock::new();
+    PARAMETERS.get_or_init(|| Parameters::new(py, "timeout", ["seconds"]))
+}
 
 /// timeout_at(when)
 /// --
@@ -785,7 +815,8 @@ fn timeout_at(when: Option<&Bound<'_, PyAny>>) -> PyResult<Timeout> {
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add_class::<Timeout>()?;
-    call::install::<Timeout>(py, METHODS)?;
+    call::install_constructor::<Timeout>(py, make);
+    install_with::<Timeout>(py, [(&ENTER, enter), (&EXIT, exit)])?;
     module.add_function(wrap_pyfunction!(timeout_at, module)?)?;
     module.add("ScopeTimeout", in_flight_type(py)?)
 }
