@@ -37,8 +37,7 @@ pub fn set_fair(fair: bool) {
     FAIR.set(fair);
 }
 
-/// What [`set_fair`] said last.
-pub(crate) fn fair() -> bool {
+pub(crate) fn is_fair() -> bool {
     FAIR.get()
 }
 

@@ -1,7 +1,7 @@
 //! Deadlines: one thread, one heap. The thread is started on first use, and sleeps until the earliest deadline.
 //!
-//! An armed deadline is an entry in the heap and its function, shared with its [`Timer`]. Who claims the function decides:
-//! the monitor runs it, or a cancellation drops it. A cancelled entry stays in the heap without its
+//! An armed deadline is an entry in the heap and a cell with its function, shared with its [`Timer`]. Who takes the function out
+//! of the cell decides: the monitor runs it, or a cancellation drops it. A cancelled entry stays in the heap without its
 //! function; when more than half of the heap is such, they are swept out, so that arming and cancelling cost a
 //! logarithm of what is armed.
 //!
@@ -16,9 +16,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-mod armed;
-
-use armed::Armed;
+type Function = Box<dyn FnOnce() + Send>;
+type Cell = Short<Option<Function>>;
 
 /// Runs `f` on the monitor's thread at `deadline`, or as soon after as it gets to run; at once if that has passed.
 ///
@@ -40,10 +39,11 @@ use armed::Armed;
 /// # Panics
 /// If the monitor's thread is needed and the system cannot start it.
 pub fn at(deadline: Instant, f: impl FnOnce() + Send + 'static) -> Timer {
-    let armed = Arc::new(Armed::new(Box::new(f)));
+    let cell: Arc<Cell> = Arc::new(Short::new(Some(Box::new(f))));
     let mut heap = MONITOR.heap.lock();
-    heap.count += 1;
-    let entry = Entry { deadline, number: heap.count, armed: Arc::clone(&armed) };
+    heap.armed += 1;
+    let number = heap.armed;
+    let entry = Entry { deadline, number, cell: Arc::clone(&cell) };
     let earliest = heap.entries.peek().is_none_or(|first| entry < first.0);
     heap.entries.push(Reverse(entry));
     let start = !std::mem::replace(&mut heap.running, true);
@@ -53,29 +53,31 @@ pub fn at(deadline: Instant, f: impl FnOnce() + Send + 'static) -> Timer {
     } else if earliest {
         MONITOR.parker.unpark();
     }
-    Timer { armed }
+    Timer { cell }
 }
 
 /// An armed deadline. Dropping it does **not** cancel: the function runs as it would have. Keep it to be able to
 /// [`cancel`](Timer::cancel).
 pub struct Timer {
-    armed: Arc<Armed>,
+    cell: Arc<Cell>,
 }
 
 impl Timer {
     /// Cancels. True: the function has not run and never will; it was dropped. False: it has run, runs now, or was
     /// cancelled before.
     pub fn cancel(&self) -> bool {
-        let Some(function) = self.armed.claim() else { return false };
+        let function = self.cell.lock().take();
+        if function.is_none() {
+            return false;
+        }
         let swept = MONITOR.cancelled();
-        // Users' drop handlers, outside the lock.
-        drop((function, swept));
+        drop(swept);
         true
     }
 
     /// Whether the function has neither begun to run nor been cancelled.
     pub fn is_armed(&self) -> bool {
-        self.armed.is_armed()
+        self.cell.lock().is_some()
     }
 }
 
@@ -94,7 +96,7 @@ struct Monitor {
 struct Heap {
     entries: BinaryHeap<Reverse<Entry>>,
     /// How many were ever armed: numbers the entries, so that equal deadlines keep their order.
-    count: u64,
+    armed: u64,
     /// How many of the entries are known to be cancelled.
     cancelled: usize,
     /// The thread has been started.
@@ -104,7 +106,7 @@ struct Heap {
 struct Entry {
     deadline: Instant,
     number: u64,
-    armed: Arc<Armed>,
+    cell: Arc<Cell>,
 }
 
 impl PartialEq for Entry {
@@ -128,7 +130,7 @@ impl Ord for Entry {
 }
 
 static MONITOR: Monitor = Monitor {
-    heap: Short::new(Heap { entries: BinaryHeap::new(), count: 0, cancelled: 0, running: false }),
+    heap: Short::new(Heap { entries: BinaryHeap::new(), armed: 0, cancelled: 0, running: false }),
     parker: Parker::new(),
 };
 
@@ -150,8 +152,8 @@ impl Monitor {
             let next = heap.entries.peek().map(|first| first.0.deadline);
             let due = next.is_some_and(|deadline| deadline <= Instant::now());
             let entry = if due { heap.entries.pop() } else { None };
-            // Only an entry that was cancelled has been claimed; its cancellation is or will be counted.
-            let function = entry.as_ref().and_then(|entry| entry.0.armed.claim());
+            // Only an entry that was cancelled has an empty cell; its cancellation is or will be counted.
+            let function = entry.as_ref().and_then(|entry| entry.0.cell.lock().take());
             if due && function.is_none() {
                 heap.cancelled = heap.cancelled.saturating_sub(1);
             }
@@ -181,7 +183,7 @@ impl Monitor {
         let (keep, swept) = std::mem::take(&mut heap.entries)
             .into_vec()
             .into_iter()
-            .partition(|entry| entry.0.armed.is_armed());
+            .partition(|entry| entry.0.cell.lock().is_some());
         heap.entries = BinaryHeap::from(keep);
         swept
     }

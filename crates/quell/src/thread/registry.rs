@@ -166,11 +166,8 @@ pub(crate) fn after_fork() {
     for thread in &others {
         registry.alive.remove(&thread.id());
     }
-    registry.main.clone_from(&me);
+    registry.main = me;
     drop(registry);
-    if let Some(me) = me {
-        me.keep_after_fork();
-    }
     for thread in others {
         thread.exit_after_fork();
     }
