@@ -82,7 +82,8 @@ fn interrupt(
     let default = crate::exceptions::interrupt_type(py).as_any();
     let exc = exc.unwrap_or(default);
     let target = target(thread)?;
-    delivery::interrupt(py, &target, exc, Options { force, impersonate }).map(Delivery)
+    delivery::interrupt(py, &target, exc, Options { force, impersonate, ..Options::default() })
+        .map(Delivery)
 }
 
 /// Raise an exception in the main thread: KeyboardInterrupt unless given. As interrupt() otherwise.
@@ -98,7 +99,7 @@ fn interrupt_main(
     let default = py.get_type::<PyKeyboardInterrupt>();
     let exc = exc.unwrap_or(default.as_any());
     let target = delivery::main_target(py)?;
-    delivery::interrupt(py, &target, exc, Options { force, impersonate: false }).map(Delivery)
+    delivery::interrupt(py, &target, exc, Options { force, ..Options::default() }).map(Delivery)
 }
 
 /// Raise an exception in the thread with this ident, as PyThreadState_SetAsyncExc() does; None takes back everything that is

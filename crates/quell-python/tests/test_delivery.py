@@ -201,17 +201,35 @@ class TestMonitoringTools:
             assert [mon.get_tool(i) for i in range(6)] == [f"tool {i}" for i in range(5)] + ["quell"]
         """)
 
-    def test_no_id_left_is_a_clear_error(self) -> None:
+    def test_without_an_id_the_main_thread_is_reached_and_others_are_a_clear_error(self) -> None:
         python("""
-            import sys, threading, quell
+            import sys, threading, time, quell
             for tool in range(6):
                 sys.monitoring.use_tool_id(tool, "other")
-            try:
-                quell.interrupt(threading.main_thread(), KeyError)
-            except RuntimeError as error:
-                assert "sys.monitoring" in str(error), error
-            else:
-                raise AssertionError
+            main = threading.main_thread()
+            def others():
+                other = threading.Thread(target=time.sleep, args=(0.2,))
+                other.start()
+                try:
+                    quell.interrupt(other, KeyError)
+                except RuntimeError as error:
+                    errors.append(str(error))
+                other.join()
+            errors = []
+            others()
+            assert "sys.monitoring" in errors[0], errors
+            class Stop(BaseException): pass
+            def spin():
+                while True: pass
+            for blocked in (spin, lambda: time.sleep(1000)):
+                sender = threading.Thread(target=lambda: quell.interrupt(main, Stop).wait(30))
+                try:
+                    sender.start()
+                    blocked()
+                except Stop:
+                    sender.join()
+                else:
+                    raise AssertionError
         """)
 
     def test_nothing_stays_switched_on(self, start: Any) -> None:

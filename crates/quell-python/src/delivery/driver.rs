@@ -168,7 +168,7 @@ fn look(py: Python<'_>, work: &mut Work) -> bool {
         work.events = s.events;
         idle
     });
-    // A failure (no memory) is tried again at the next look.
+    // A failure (no memory, no tool id) is tried again at the next look.
     let armed = gate::arm(py, record);
     if runs_unseen(work, idle, ts) {
         let _ = gate::refresh(py, &work.record);

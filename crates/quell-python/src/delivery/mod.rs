@@ -52,7 +52,10 @@ use record::Record;
 /// How far a sender lets an interrupt go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Raise also inside `finally` bodies, context managers' enter and exit, and before a `try`.
+    /// Raise also where the next statement opens a `try` or a `with`: for code that swallows what it is sent, whose only
+    /// way out of its handlers leads past such a place.
+    pub insist: bool,
+    /// Raise also inside `finally` bodies and context managers' enter and exit. Implies `insist`.
     pub force: bool,
     /// The process lends its main thread's identity to a thread that is blocked in the standard library.
     pub impersonate: bool,
@@ -96,8 +99,13 @@ fn send(
     }
     let instance = instantiate(exc)?;
     // Everything that can run Python code or release the GIL comes first.
-    gate::prepare(py)?;
     signal::prepare(py);
+    if let Err(error) = gate::prepare(py) {
+        // The signal can do without the gate, if less well; see `signal`.
+        if !target.is_main() && !options.impersonate {
+            return Err(error);
+        }
+    }
     unraisable::install(py)?;
     let record = target.record();
     let receipt = record.thread().interrupt(quell::Interrupt::new(Reason::new(instance, admit)));
@@ -113,6 +121,19 @@ pub fn poke(py: Python<'_>, target: &Target, options: Options) -> PyResult<()> {
     Ok(())
 }
 
+/// Has `hook` called in the main thread, with the GIL held, when it answers a signal of [`kick_main`], before it looks at
+/// what is pending. The hook may send interrupts. At most one hook; later ones are ignored.
+pub fn on_main_signal(hook: fn(Python<'_>)) {
+    signal::set_hook(hook);
+}
+
+/// Signals the main thread, so that it looks at what is pending as soon as it runs signal handlers: also out of native code
+/// that holds the GIL and looks for signals now and then. Does not take the GIL; callable from any thread. False if
+/// the handler is not installed.
+pub fn kick_main() -> bool {
+    signal::kick_main()
+}
+
 /// Takes back everything that is pending in `target`; returns how many interrupts that were.
 pub fn withdraw_all(_py: Python<'_>, target: &Target) -> usize {
     target.record().thread().withdraw_all()
@@ -120,9 +141,8 @@ pub fn withdraw_all(_py: Python<'_>, target: &Target) -> usize {
 
 fn start(py: Python<'_>, record: &Arc<Record>, options: Options) -> PyResult<()> {
     record.allow(py, options);
-    gate::arm(py, record)?;
     driver::add(py, record);
-    Ok(())
+    if gate::is_available(py) { gate::arm(py, record) } else { Ok(()) }
 }
 
 fn instantiate<'py>(exc: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {

@@ -145,6 +145,7 @@ impl Record {
 
     pub(super) fn allow(&self, py: Python<'_>, options: Options) {
         self.state(py, |s| {
+            s.options.insist |= options.insist;
             s.options.force |= options.force;
             s.options.impersonate |= options.impersonate;
         });

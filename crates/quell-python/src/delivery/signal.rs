@@ -9,21 +9,27 @@
 //! it was doing; a blocking call adds frames of its own. The depth is measured once, by a signal that the main thread
 //! sends to itself at a known place, and a handler that finds itself at exactly that depth was called by the loop. A
 //! call whose frames add up to the same depth by chance would be declined for ever; so after [`PATIENCE`] signals
-//! in a row during which the thread executed no instruction, the handler takes the call's word for it.
+//! in a row during which the thread executed no instruction, the handler takes the call's word for it. It does so much
+//! sooner where there is no gate that would see the instructions.
 
 use std::ffi::{c_int, c_void};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::{ffi, wrap_pyfunction};
 
 use super::record::Record;
-use super::{holds, impersonate, swallow};
+use super::{gate, holds, impersonate, swallow};
 use crate::cpython::layout;
 use crate::cpython::thread::ThreadState;
 
 /// Signals at the evaluation loop's depth, with no instruction between them, before the handler gives in.
 const PATIENCE: u32 = 50;
+/// The same where there is no gate, because others hold all that it could use: then this is the only way.
+const PATIENCE_WITHOUT_GATE: u32 = 3;
+
+static HOOK: OnceLock<fn(Python<'_>)> = OnceLock::new();
 
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 static MAIN: AtomicU64 = AtomicU64::new(0);
@@ -113,6 +119,11 @@ fn handler(py: Python<'_>, signum: &Bound<'_, PyAny>, frame: &Bound<'_, PyAny>) 
         return Ok(());
     }
     impersonate::end(py);
+    if runs_handlers()
+        && let Some(hook) = HOOK.get()
+    {
+        hook(py);
+    }
     let Some(record) = Record::existing(py) else { return Ok(()) };
     if !record.thread().has_pending() {
         return Ok(());
@@ -122,7 +133,8 @@ fn handler(py: Python<'_>, signum: &Bound<'_, PyAny>, frame: &Bound<'_, PyAny>) 
             s.declined += 1;
             s.declined
         });
-        if declined < PATIENCE {
+        let patience = if gate::is_available(py) { PATIENCE } else { PATIENCE_WITHOUT_GATE };
+        if declined < patience {
             return Ok(());
         }
     }
@@ -140,6 +152,18 @@ pub(super) fn kick(ts: ThreadState) -> bool {
     let number = SIGNAL.load(GIL);
     // SAFETY: the thread has a state, so it has not ended; its ident is its pthread_t.
     number > 0 && unsafe { libc::pthread_kill(ts.ident() as libc::pthread_t, number) == 0 }
+}
+
+/// See [`on_main_signal`](super::on_main_signal).
+pub(super) fn set_hook(hook: fn(Python<'_>)) {
+    let _ = HOOK.set(hook);
+}
+
+/// See [`kick_main`](super::kick_main).
+pub(super) fn kick_main() -> bool {
+    let (number, main) = (SIGNAL.load(GIL), MAIN.load(GIL));
+    // SAFETY: the main thread's pthread_t is valid as long as the process.
+    number > 0 && main != 0 && unsafe { libc::pthread_kill(main as libc::pthread_t, number) == 0 }
 }
 
 /// `threading.get_ident()` of the main thread.

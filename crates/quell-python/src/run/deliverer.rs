@@ -247,7 +247,7 @@ fn strike(
 }
 
 fn options(rung: Rung) -> Options {
-    Options { force: rung.forces(), impersonate: true }
+    Options { insist: rung.forces(), force: rung == Rung::Leave, impersonate: true }
 }
 
 fn set_async_exception(target: &Target, class: &Bound<'_, PyType>) {
@@ -404,7 +404,7 @@ fn interrupt_main(py: Python<'_>) -> Insistence {
         && let Ok(main) = delivery::main_target(py)
     {
         let exception = py.get_type::<pyo3::exceptions::PyKeyboardInterrupt>();
-        let options = Options { force: true, impersonate: false };
+        let options = Options { force: true, ..Options::default() };
         // If it cannot be sent, the third press remains.
         let _ = delivery::interrupt(py, &main, exception.as_any(), options);
     }

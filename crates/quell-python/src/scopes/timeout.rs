@@ -61,7 +61,7 @@ use crate::primitives::wait::{after, insist};
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 const SLOWEST: Duration = Duration::from_millis(100);
 
-/// So many volleys are sent without `force`.
+/// So many volleys are sent before one insists.
 const POLITE_VOLLEYS: usize = 2;
 /// As many handlers around each other can be got out of.
 const LARGEST_VOLLEY: usize = 8;
@@ -280,7 +280,7 @@ impl Scope {
             Due::Now => {}
         }
         let swallowed = self.state.with(py, |s| s.swallowed + usize::from(!s.volley.is_empty()));
-        let options = Options { force: swallowed >= POLITE_VOLLEYS, ..Options::default() };
+        let options = Options { insist: swallowed >= POLITE_VOLLEYS, ..Options::default() };
         // What runs Python code comes first; then it is looked at again, and nothing comes between that and the mark.
         let mut exceptions = Vec::new();
         for _ in 0..(swallowed + 1).min(LARGEST_VOLLEY) {

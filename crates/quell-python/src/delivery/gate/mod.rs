@@ -12,7 +12,7 @@
 //! *Politeness.* The gate does not raise where any frame of the target is inside the body of a `finally`, or inside
 //! the enter or exit of a context manager that a `with` statement runs, or inside a function called `acquire` whose
 //! caller opens a `try` next: the talk's masking between `lock.acquire()` and `try:`, for all Python code. A sender may
-//! insist with [`Options::force`](super::Options).
+//! insist, or use force ([`Options`](super::Options)).
 
 mod opcodes;
 mod points;
@@ -38,26 +38,33 @@ use crate::cpython::frame::Frame;
 use crate::cpython::thread::ThreadState;
 use points::{BEFORE_TRY, ENTERING, IN_FINALLY, LEAVING, Points, RUDE, SAFE};
 
-pub(super) use form::{Arming, arm, disarm, escalate, prepare, refresh};
+pub(super) use form::{Arming, arm, disarm, escalate, is_available, prepare, refresh};
 
 /// The target is about to execute the instruction at `offset` of `code`: raise here?
 ///
 /// Err carries the exception; the gate is disarmed then, unless more is pending.
 fn on_instruction(py: Python<'_>, record: &Record, code: Code, offset: i32) -> PyResult<()> {
-    let (holds, force, ceiling) = record.state(py, |s| {
+    let (holds, options, ceiling) = record.state(py, |s| {
         s.events += 1;
-        (s.holds.len(), s.options.force, s.ceiling)
+        (s.holds.len(), s.options, s.ceiling)
     });
     if holds > 0 {
         return Ok(());
     }
     let flags = Points::of(py, code)?.at(offset);
-    let allowed = if force { flags & (SAFE | RUDE) != 0 } else { flags & (SAFE | RUDE) == SAFE };
+    let allowed = if options.force {
+        flags & (SAFE | RUDE) != 0
+    } else if options.insist {
+        flags & (SAFE | RUDE) != 0 && flags & IN_FINALLY == 0
+    } else {
+        flags & (SAFE | RUDE) == SAFE
+    };
     if !allowed {
         return Ok(());
     }
     let Some(top) = ThreadState::current().top() else { return Ok(()) };
-    if !below(ceiling, top) || swallow::would_swallow(py) || !(force || is_polite(py, top)?) {
+    if !below(ceiling, top) || swallow::would_swallow(py) || !(options.force || is_polite(py, top)?)
+    {
         return Ok(());
     }
     match record.take(py, false) {

@@ -168,6 +168,11 @@ pub(in super::super) fn prepare(py: Python<'_>) -> PyResult<()> {
     super::opcodes::Opcodes::get(py).map(drop)
 }
 
+/// Whether a tool id could be had.
+pub(in super::super) fn is_available(py: Python<'_>) -> bool {
+    MONITORING.get(py).is_some()
+}
+
 /// Switches events on for what is on the target's stack and has none yet.
 pub(in super::super) fn arm(py: Python<'_>, record: &Record) -> PyResult<()> {
     let Some(ts) = record.thread_state() else { return Ok(()) };
@@ -236,7 +241,8 @@ pub(in super::super) fn escalate(py: Python<'_>, record: &Record) -> PyResult<()
 /// Switches off what was switched on for this record and nobody else needs.
 pub(in super::super) fn disarm(py: Python<'_>, record: &Record) {
     let arming = record.state(py, |s| std::mem::take(&mut s.arming));
-    let Ok(monitoring) = Monitoring::get(py) else { return };
+    // Without it nothing was switched on.
+    let Some(monitoring) = MONITORING.get(py) else { return };
     if arming.global {
         let last = GLOBAL.with(py, |n| {
             *n -= 1;

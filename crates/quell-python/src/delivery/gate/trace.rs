@@ -44,6 +44,11 @@ pub(in super::super) fn prepare(py: Python<'_>) -> PyResult<()> {
     super::opcodes::Opcodes::get(py).map(drop)
 }
 
+/// A trace function can always be had.
+pub(in super::super) fn is_available(_py: Python<'_>) -> bool {
+    true
+}
+
 /// The frame's wish for opcode events.
 fn wish(frame: *mut ffi::PyFrameObject) -> *mut bool {
     frame.cast::<u8>().wrapping_add(layout::FO_TRACE_OPCODES).cast()
