@@ -4,8 +4,9 @@
 //! so the child finds it whole. There, every other thread counts as ended, and what was pending for it as *target exited*. The
 //! forking thread keeps its handle, id, masks and pending interrupts, and becomes the main thread.
 //!
-//! A lock that another thread held stays locked in the child for ever, as in POSIX; the `reset` methods of the raw primitives are for
-//! embedders that know better.
+//! What quell cannot see are the primitives of the program. One that another thread held stays locked in the child for ever, as
+//! in POSIX; and one that another thread waited for still lists that waiter, whose stack the child may use for something else.
+//! A child that goes on (instead of calling `exec`) must not use such a primitive before its `reset_after_fork`.
 
 /// What fork requires in the child's only thread.
 ///

@@ -37,7 +37,8 @@ pub fn set_fair(fair: bool) {
     FAIR.set(fair);
 }
 
-pub(crate) fn is_fair() -> bool {
+/// What [`set_fair`] said last.
+pub(crate) fn fair() -> bool {
     FAIR.get()
 }
 

@@ -226,7 +226,7 @@ fn a_set_wakes_who_waits() {
 /// One `set` is one moment: a waiter that saw it and cleared the event is not woken by it again.
 #[test]
 fn a_set_counts_once() {
-    models::bounded(3, || {
+    models::bounded(2, || {
         let event = Arc::new(Event::new());
         let handle = Thread::unattached(None);
         let waiter = {

@@ -94,6 +94,12 @@ impl Fate {
         self.settled.reset_to(true);
     }
 
+    /// In the child of a fork: whoever waits for the end is not here, nor is the stack it waited on.
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub(super) fn forget_waiters(&self) {
+        self.settled.reset_to(false);
+    }
+
     /// DELIVERED back to PENDING, by the target itself, under its slot's lock.
     pub(super) fn unsettle(&self) {
         self.settled.clear();

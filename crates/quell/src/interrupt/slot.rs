@@ -173,6 +173,14 @@ impl Slot {
         std::mem::forget(all);
     }
 
+    /// In the child of a fork, for the thread that is there: what is pending stays so, but nobody waits for it.
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub(crate) fn keep_after_fork(&self) {
+        for interrupt in self.fifo.lock().iter() {
+            interrupt.fate().forget_waiters();
+        }
+    }
+
     fn empty(&self, fifo: &mut VecDeque<Interrupt>, outcome: Outcome) -> VecDeque<Interrupt> {
         let all = std::mem::take(fifo);
         for interrupt in &all {

@@ -1,7 +1,7 @@
 //! Deadlines: one thread, one heap. The thread is started on first use, and sleeps until the earliest deadline.
 //!
-//! An armed deadline is an entry in the heap and a cell with its function, shared with its [`Timer`]. Who takes the function out
-//! of the cell decides: the monitor runs it, or a cancellation drops it. A cancelled entry stays in the heap without its
+//! An armed deadline is an entry in the heap and its function, shared with its [`Timer`]. Who claims the function decides:
+//! the monitor runs it, or a cancellation drops it. A cancelled entry stays in the heap without its
 //! function; when more than half of the heap is such, they are swept out, so that arming and cancelling cost a
 //! logarithm of what is armed.
 //!
@@ -16,8 +16,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-type Function = Box<dyn FnOnce() + Send>;
-type Cell = Short<Option<Function>>;
+mod armed;
+
+use armed::Armed;
 
 /// Runs `f` on the monitor's thread at `deadline`, or as soon after as it gets to run; at once if that has passed.
 ///
@@ -39,11 +40,10 @@ type Cell = Short<Option<Function>>;
 /// # Panics
 /// If the monitor's thread is needed and the system cannot start it.
 pub fn at(deadline: Instant, f: impl FnOnce() + Send + 'static) -> Timer {
-    let cell: Arc<Cell> = Arc::new(Short::new(Some(Box::new(f))));
+    let armed = Arc::new(Armed::new(Box::new(f)));
     let mut heap = MONITOR.heap.lock();
-    heap.armed += 1;
-    let number = heap.armed;
-    let entry = Entry { deadline, number, cell: Arc::clone(&cell) };
+    heap.count += 1;
+    let entry = Entry { deadline, number: heap.count, armed: Arc::clone(&armed) };
     let earliest = heap.entries.peek().is_none_or(|first| entry < first.0);
     heap.entries.push(Reverse(entry));
     let start = !std::mem::replace(&mut heap.running, true);
@@ -53,31 +53,29 @@ pub fn at(deadline: Instant, f: impl FnOnce() + Send + 'static) -> Timer {
     } else if earliest {
         MONITOR.parker.unpark();
     }
-    Timer { cell }
+    Timer { armed }
 }
 
 /// An armed deadline. Dropping it does **not** cancel: the function runs as it would have. Keep it to be able to
 /// [`cancel`](Timer::cancel).
 pub struct Timer {
-    cell: Arc<Cell>,
+    armed: Arc<Armed>,
 }
 
 impl Timer {
     /// Cancels. True: the function has not run and never will; it was dropped. False: it has run, runs now, or was
     /// cancelled before.
     pub fn cancel(&self) -> bool {
-        let function = self.cell.lock().take();
-        if function.is_none() {
-            return false;
-        }
+        let Some(function) = self.armed.claim() else { return false };
         let swept = MONITOR.cancelled();
-        drop(swept);
+        // Users' drop handlers, outside the lock.
+        drop((function, swept));
         true
     }
 
     /// Whether the function has neither begun to run nor been cancelled.
     pub fn is_armed(&self) -> bool {
-        self.cell.lock().is_some()
+        self.armed.is_armed()
     }
 }
 
@@ -96,7 +94,7 @@ struct Monitor {
 struct Heap {
     entries: BinaryHeap<Reverse<Entry>>,
     /// How many were ever armed: numbers the entries, so that equal deadlines keep their order.
-    armed: u64,
+    count: u64,
     /// How many of the entries are known to be cancelled.
     cancelled: usize,
     /// The thread has been started.
@@ -106,7 +104,7 @@ struct Heap {
 struct Entry {
     deadline: Instant,
     number: u64,
-    cell: Arc<Cell>,
+    armed: Arc<Armed>,
 }
 
 impl PartialEq for Entry {
@@ -130,7 +128,7 @@ impl Ord for Entry {
 }
 
 static MONITOR: Monitor = Monitor {
-    heap: Short::new(Heap { entries: BinaryHeap::new(), armed: 0, cancelled: 0, running: false }),
+    heap: Short::new(Heap { entries: BinaryHeap::new(), count: 0, cancelled: 0, running: false }),
     parker: Parker::new(),
 };
 
@@ -152,8 +150,8 @@ impl Monitor {
             let next = heap.entries.peek().map(|first| first.0.deadline);
             let due = next.is_some_and(|deadline| deadline <= Instant::now());
             let entry = if due { heap.entries.pop() } else { None };
-            // Only an entry that was cancelled has an empty cell; its cancellation is or will be counted.
-            let function = entry.as_ref().and_then(|entry| entry.0.cell.lock().take());
+            // Only an entry that was cancelled has been claimed; its cancellation is or will be counted.
+            let function = entry.as_ref().and_then(|entry| entry.0.armed.claim());
             if due && function.is_none() {
                 heap.cancelled = heap.cancelled.saturating_sub(1);
             }
@@ -183,7 +181,7 @@ impl Monitor {
         let (keep, swept) = std::mem::take(&mut heap.entries)
             .into_vec()
             .into_iter()
-            .partition(|entry| entry.0.cell.lock().is_some());
+            .partition(|entry| entry.0.armed.is_armed());
         heap.entries = BinaryHeap::from(keep);
         swept
     }

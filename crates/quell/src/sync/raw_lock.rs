@@ -204,7 +204,7 @@ fn is_due(since: Instant) -> bool {
 /// A model has no clock: the test says.
 #[cfg(any(quell_loom, quell_shuttle))]
 fn is_due(_since: Instant) -> bool {
-    crate::model::is_fair()
+    crate::model::fair()
 }
 
 impl Default for RawLock {

@@ -202,6 +202,13 @@ impl Thread {
         self.inner.ended.reset_to(true);
     }
 
+    /// In the child of a fork, for the thread that is there: nobody waits for its end, or for what is pending.
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub(super) fn keep_after_fork(&self) {
+        self.inner.slot.keep_after_fork();
+        self.inner.ended.reset_to(false);
+    }
+
     pub(super) fn into_raw(self) -> *const () {
         Arc::into_raw(self.inner).cast()
     }

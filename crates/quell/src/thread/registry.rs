@@ -166,8 +166,11 @@ pub(crate) fn after_fork() {
     for thread in &others {
         registry.alive.remove(&thread.id());
     }
-    registry.main = me;
+    registry.main.clone_from(&me);
     drop(registry);
+    if let Some(me) = me {
+        me.keep_after_fork();
+    }
     for thread in others {
         thread.exit_after_fork();
     }

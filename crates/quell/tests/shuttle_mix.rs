@@ -1,0 +1,208 @@
+//! Large random schedules: a queue, a lock and an event, several threads at each, with interrupts, withdrawals and deadlines. What
+//! loom shows for every interleaving of two or three threads, this looks for in longer runs of more.
+//!
+//! `QUELL_SCHEDULES` says how many schedules; a failing one prints how to repeat it.
+
+#![cfg(quell_shuttle)]
+
+use quell::{
+    Event, GetError, Interrupt, Lock, Outcome, PutError, Queue, Receipt, Thread, Wait, WaitError,
+    model,
+};
+use shuttle::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+fn schedules(default: usize) -> usize {
+    match std::env::var("QUELL_SCHEDULES") {
+        Ok(count) => count.parse().expect("QUELL_SCHEDULES is a whole number"),
+        Err(_) => default,
+    }
+}
+
+/// Uniformly random schedules, and schedules with few, randomly placed switches (Burckhardt and others, *A Randomized
+/// Scheduler with Probabilistic Guarantees of Finding Bugs*, 2010).
+fn check(model: impl Fn() + Send + Sync + Copy + 'static) {
+    shuttle::check_random(model, schedules(2_000));
+    shuttle::check_pct(model, schedules(2_000), 4);
+}
+
+fn start<T: Send + 'static>(
+    handle: &Thread,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> thread::JoinHandle<T> {
+    let handle = handle.clone();
+    thread::spawn(move || {
+        quell::adopt(&handle).unwrap();
+        f()
+    })
+}
+
+fn handles(count: usize) -> Vec<Thread> {
+    (0..count).map(|_| Thread::unattached(None)).collect()
+}
+
+/// Interrupts each twice, and takes some back. Says what it sent.
+fn disturb(targets: &[Thread]) -> thread::JoinHandle<Vec<Receipt>> {
+    let targets = targets.to_vec();
+    thread::spawn(move || {
+        let mut receipts = Vec::new();
+        for round in 0..2 {
+            for (i, target) in targets.iter().enumerate() {
+                let receipt = target.interrupt(Interrupt::new(()));
+                if (i + round) % 3 == 0 {
+                    receipt.withdraw();
+                }
+                receipts.push(receipt);
+            }
+        }
+        receipts
+    })
+}
+
+/// How many were delivered; none is lost.
+fn settle(targets: &[Thread], receipts: &[Receipt]) -> u64 {
+    for target in targets {
+        target.withdraw_all();
+    }
+    assert!(receipts.iter().all(|receipt| receipt.state() != Outcome::Pending));
+    receipts.iter().filter(|receipt| receipt.state() == Outcome::Delivered).count() as u64
+}
+
+#[test]
+fn items_go_through_a_small_queue() {
+    check(|| {
+        const ITEMS: u64 = 4;
+        let queue = Arc::new(Queue::bounded(1));
+        let handles = handles(4);
+        let interrupted = Arc::new(AtomicU64::new(0));
+        let putters: Vec<_> = (0..2_u64)
+            .map(|me| {
+                let (queue, interrupted) = (Arc::clone(&queue), Arc::clone(&interrupted));
+                start(&handles[me as usize], move || {
+                    for number in 0..ITEMS {
+                        let mut item = me * ITEMS + number;
+                        loop {
+                            match queue.put(item) {
+                                Ok(()) => break,
+                                Err(PutError::Interrupted(back, _)) => {
+                                    interrupted.fetch_add(1, SeqCst);
+                                    item = back;
+                                }
+                                Err(other) => panic!("{other:?}"),
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        let getters: Vec<_> = (2..4)
+            .map(|me: usize| {
+                let (queue, interrupted) = (Arc::clone(&queue), Arc::clone(&interrupted));
+                start(&handles[me], move || {
+                    let mut got = Vec::new();
+                    loop {
+                        match queue.get() {
+                            Ok(item) => {
+                                got.push(item);
+                                queue.task_done().unwrap();
+                            }
+                            Err(GetError::Interrupted(_)) => {
+                                interrupted.fetch_add(1, SeqCst);
+                            }
+                            Err(GetError::ShutDown) => break got,
+                            Err(other) => panic!("{other:?}"),
+                        }
+                    }
+                })
+            })
+            .collect();
+        let receipts = disturb(&handles).join().unwrap();
+        for putter in putters {
+            putter.join().unwrap();
+        }
+        queue.join().unwrap();
+        queue.shutdown(false);
+        let mut all: Vec<u64> =
+            getters.into_iter().flat_map(|getter| getter.join().unwrap()).collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..2 * ITEMS).collect::<Vec<_>>());
+        assert_eq!(settle(&handles, &receipts), interrupted.load(SeqCst));
+    });
+}
+
+#[test]
+fn a_lock_is_shared_by_the_interrupted() {
+    for fair in [false, true] {
+        model::set_fair(fair);
+        check(share_a_lock);
+    }
+}
+
+fn share_a_lock() {
+    let lock = Arc::new(Lock::new(0_u64));
+    let handles = handles(4);
+    let counts = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
+    let workers: Vec<_> = handles
+        .iter()
+        .map(|handle| {
+            let (lock, counts) = (Arc::clone(&lock), Arc::clone(&counts));
+            start(handle, move || {
+                for round in 0..3 {
+                    let wait = if round == 1 { model::timed() } else { Wait::new() };
+                    match lock.lock_with(&wait) {
+                        Ok(mut value) => {
+                            let before = *value;
+                            thread::yield_now();
+                            *value = before + 1;
+                            counts.0.fetch_add(1, SeqCst);
+                        }
+                        Err(WaitError::Interrupted(_)) => {
+                            counts.1.fetch_add(1, SeqCst);
+                        }
+                        Err(WaitError::TimedOut) => {}
+                        Err(WaitError::Signalled) => panic!("nobody sent a signal"),
+                    }
+                }
+            })
+        })
+        .collect();
+    let clock = {
+        let handles = handles.clone();
+        thread::spawn(move || handles.iter().for_each(model::expire))
+    };
+    let receipts = disturb(&handles).join().unwrap();
+    clock.join().unwrap();
+    for worker in workers {
+        worker.join().unwrap();
+    }
+    assert_eq!(*lock.try_lock().expect("nobody holds it"), counts.0.load(SeqCst));
+    assert_eq!(settle(&handles, &receipts), counts.1.load(SeqCst));
+}
+
+#[test]
+fn an_event_wakes_the_interrupted_and_the_others() {
+    check(|| {
+        let event = Arc::new(Event::new());
+        let handles = handles(4);
+        let interrupted = Arc::new(AtomicU64::new(0));
+        let waiters: Vec<_> = handles
+            .iter()
+            .map(|handle| {
+                let (event, interrupted) = (Arc::clone(&event), Arc::clone(&interrupted));
+                start(handle, move || {
+                    while event.wait().is_err() {
+                        interrupted.fetch_add(1, SeqCst);
+                    }
+                })
+            })
+            .collect();
+        let disturber = disturb(&handles);
+        event.set();
+        for waiter in waiters {
+            waiter.join().unwrap();
+        }
+        let receipts = disturber.join().unwrap();
+        assert_eq!(settle(&handles, &receipts), interrupted.load(SeqCst));
+    });
+}
