@@ -70,8 +70,11 @@ fn same(arguments: &[&str], input: &str) {
 /// The scripts that take an argument which says what to do, and those that belong to another one.
 const SPECIAL: [&str; 2] = ["exit_code.py", "killed.py"];
 
-#[test]
-fn scripts() {
+/// Every `PARTS`th script, so that the parts run at the same time.
+const PARTS: usize = 4;
+
+#[track_caller]
+fn scripts(part: usize) {
     let mut names: Vec<_> = std::fs::read_dir(cases())
         .expect("is there")
         .map(|entry| entry.expect("is there").file_name().into_string().expect("a name"))
@@ -79,9 +82,29 @@ fn scripts() {
         .collect();
     names.sort();
     assert!(names.len() > 30, "{names:?}");
-    for name in names {
-        same(&[&name, "a", "-b", "--timeout", "--"], "World\nrest\nmore\n");
+    for name in names.iter().skip(part).step_by(PARTS) {
+        same(&[name, "a", "-b", "--timeout", "--"], "World\nrest\nmore\n");
     }
+}
+
+#[test]
+fn scripts_first_part() {
+    scripts(0);
+}
+
+#[test]
+fn scripts_second_part() {
+    scripts(1);
+}
+
+#[test]
+fn scripts_third_part() {
+    scripts(2);
+}
+
+#[test]
+fn scripts_fourth_part() {
+    scripts(3);
 }
 
 #[test]

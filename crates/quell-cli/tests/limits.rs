@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// A busy machine may start everything late.
-const SLACK: Duration = Duration::from_secs(3);
+const SLACK: Duration = Duration::from_secs(5);
 
 struct Ended {
     out: String,
@@ -45,9 +45,9 @@ fn run(options: &[&str], code: &str) -> Ended {
 
 #[track_caller]
 fn limited(code: &str) -> Ended {
-    let ended = run(&["--timeout", "400ms", "--grace", "1s"], code);
+    let ended = run(&["--timeout", "1500ms", "--grace", "1s"], code);
     assert_eq!(ended.code, Some(124), "{}", ended.err);
-    assert!(ended.took < Duration::from_millis(1_400) + SLACK, "{:?}: {}", ended.took, ended.err);
+    assert!(ended.took < Duration::from_millis(2_500) + SLACK, "{:?}: {}", ended.took, ended.err);
     ended
 }
 
@@ -58,7 +58,7 @@ fn a_loop_unwinds() {
     ended.has("\"ended\":\"unwound\"");
     ended.has("\"state\":\"running\"");
     ended.has("\"exception\":\"quell.TimeLimit\"");
-    assert!(ended.err.contains("quell.TimeLimit: time limit of 400ms reached"), "{}", ended.err);
+    assert!(ended.err.contains("quell.TimeLimit: time limit of 1.5s reached"), "{}", ended.err);
 }
 
 #[test]
@@ -109,9 +109,9 @@ fn a_thread_that_outlives_the_script_unwinds() {
 #[test]
 fn the_exit_status_of_a_script_that_handles_it() {
     let ended = limited(
-        "import quell\ntry:\n  while True: pass\nexcept quell.TimeLimit as e: print(e.limit, e.used >= .4)",
+        "import quell\ntry:\n  while True: pass\nexcept quell.TimeLimit as e: print(e.limit, e.used >= 1.5)",
     );
-    assert_eq!(ended.out, "0.4 True\n");
+    assert_eq!(ended.out, "1.5 True\n");
 }
 
 #[test]
@@ -138,7 +138,9 @@ fn a_start_that_never_ends() {
 #[test]
 fn children_end_with_the_script() {
     let code = "import subprocess\np = subprocess.Popen(['sleep', '1000'])\nprint(p.pid, flush=True)\nwhile True: pass";
-    let ended = limited(code);
+    // Long enough to have started it.
+    let ended = run(&["--timeout", "2s"], code);
+    assert_eq!(ended.code, Some(124), "{}", ended.err);
     let pid = ended.out.trim();
     ended.has(&format!("\"pid\":{pid},\"name\":\"sleep\",\"killed\":true"));
     assert!(!std::path::Path::new("/proc").join(pid).exists());
@@ -149,8 +151,8 @@ fn a_fork_that_outlives_its_parent_keeps_the_limit() {
     let code = "import os\nif os.fork(): os._exit(0)\ntry:\n  while True: pass\nfinally: os.write(1, b'child')";
     let started = Instant::now();
     // The pipe stays open as long as the child lives.
-    let ended = run(&["--timeout", "400ms"], code);
-    assert!(started.elapsed() < Duration::from_millis(1_400) + SLACK);
+    let ended = run(&["--timeout", "1500ms"], code);
+    assert!(started.elapsed() < Duration::from_millis(2_500) + SLACK);
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "child"));
 }
 
@@ -179,23 +181,22 @@ fn memory() {
 #[test]
 fn another_exception() {
     let code = "try:\n  while True: pass\nexcept KeyboardInterrupt: print('caught')";
-    let ended = run(&["--timeout", "300ms", "--exception", "KeyboardInterrupt"], code);
+    let ended = run(&["--timeout", "1s", "--exception", "KeyboardInterrupt"], code);
     assert_eq!((ended.code, ended.out.as_str()), (Some(124), "caught\n"), "{}", ended.err);
-    let ended =
-        run(&["--timeout", "300ms", "--exception", "KeyboardInterrupt"], "while True: pass");
+    let ended = run(&["--timeout", "1s", "--exception", "KeyboardInterrupt"], "while True: pass");
     assert_eq!(ended.code, Some(124), "not ended by SIGINT: {}", ended.err);
     let code =
         "class Stop(Exception): pass\ntry:\n  while True: pass\nexcept Stop: print('caught')";
-    let ended = run(&["--timeout", "300ms", "--exception", "__main__:Stop"], code);
+    let ended = run(&["--timeout", "1s", "--exception", "__main__:Stop"], code);
     assert_eq!((ended.code, ended.out.as_str()), (Some(124), "caught\n"), "{}", ended.err);
-    let ended = run(&["--timeout", "300ms", "--exception", "NoSuch"], "print('never')");
+    let ended = run(&["--timeout", "1s", "--exception", "NoSuch"], "print('never')");
     assert_eq!((ended.code, ended.out.as_str()), (Some(125), ""), "{}", ended.err);
 }
 
 #[test]
 fn quiet_says_nothing() {
     let done = Command::new(env!("CARGO_BIN_EXE_quell"))
-        .args(["run", "--timeout", "300ms", "--quiet", "-c"])
+        .args(["run", "--timeout", "1s", "--quiet", "-c"])
         .arg("try:\n  while True: pass\nexcept BaseException: pass")
         .output()
         .expect("starts");

@@ -16,9 +16,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 use quell::{Outcome, Receipt};
 
-use super::exception;
 use super::ladder::{self, Act, Answer, MainAt, PACE, Rung};
 use super::session::{Fired, Session};
+use super::{exception, signals};
 use crate::cpython::thread::ThreadState;
 use crate::delivery::{self, Options, Target};
 
@@ -386,15 +386,9 @@ fn insist(session: &Session, so_far: &mut Option<Insistence>) {
         Some(Insistence::Sent) => return,
         Some(Insistence::Passed(when)) if when.elapsed() < OWN_HANDLER => return,
         Some(Insistence::Passed(_)) => session.door.visit(interrupt_main),
-        None => session.door.visit(|py| {
-            if has_own_handler(py) {
-                // SAFETY: marks the signal as if it had come; the handler runs in the main thread.
-                unsafe { ffi::PyErr_SetInterrupt() };
-                Insistence::Passed(Instant::now())
-            } else {
-                interrupt_main(py)
-            }
-        }),
+        // The signal handler has passed it on.
+        None if signals::has_own_function() => Some(Insistence::Passed(Instant::now())),
+        None => session.door.visit(interrupt_main),
     };
     *so_far = next.or(Some(Insistence::Sent));
 }
@@ -409,14 +403,4 @@ fn interrupt_main(py: Python<'_>) -> Insistence {
         let _ = delivery::interrupt(py, &main, exception.as_any(), options);
     }
     Insistence::Sent
-}
-
-/// Whether the script has another function for SIGINT than Python's own.
-fn has_own_handler(py: Python<'_>) -> bool {
-    let asked = || -> PyResult<bool> {
-        let signal = py.import("_signal")?;
-        let handler = signal.getattr("getsignal")?.call1((libc::SIGINT,))?;
-        Ok(!handler.is(&signal.getattr("default_int_handler")?))
-    };
-    asked().unwrap_or(false)
 }

@@ -122,11 +122,11 @@ pub(super) struct ChildFacts {
 }
 
 impl Facts {
-    /// The threads as they were seen when the limit was reached.
-    pub(super) fn note_threads(&mut self, pid: i32, seen: &[Seen]) {
+    /// The threads as they were seen when the limit was reached, which may have been before the script started.
+    pub(super) fn note_threads(&mut self, pid: i32, seen: &[Seen], has_started: bool) {
         for thread in seen {
             if thread.is_main(pid) {
-                self.main = Some(if thread.has_left_script() {
+                self.main = Some(if has_started && thread.has_left_script() {
                     let frame = thread.frames.first();
                     Place {
                         function: frame.map(|f| f.function.clone()).unwrap_or_default(),

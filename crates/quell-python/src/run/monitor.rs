@@ -77,7 +77,7 @@ fn fire(session: &'static Session, reached: Reached, now: Instant) {
     {
         let mut facts = session.facts();
         facts.reached = Some(reached);
-        facts.note_threads(session.pid, &seen);
+        facts.note_threads(session.pid, &seen, session.is_ready());
     }
     session.fire(Fired { reached, at: Instant::now(), end: from + session.plan.grace });
 }

@@ -9,7 +9,7 @@
 //! A press more than [`MEMORY`] after the one before counts as the first again, so that a program that lives with
 //! Ctrl-C, such as a prompt, is not ended by the third one of a day.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use pyo3::ffi;
@@ -65,7 +65,13 @@ fn address() -> usize {
 /// # Errors
 /// When the module `_signal` is not there.
 pub(super) fn install(py: Python<'_>) -> PyResult<()> {
-    wrap_signal_signal(py)?;
+    let module = py.import("_signal")?;
+    let default = module.getattr("default_int_handler")?;
+    let now = module.getattr("getsignal")?.call1((libc::SIGINT,))?;
+    OWN_FUNCTION.store(!now.is(&default), SeqCst);
+    // Kept for ever, so that the address stays its own.
+    DEFAULT_FUNCTION.store(default.into_ptr() as usize, SeqCst);
+    wrap_signal_signal(&module)?;
     stand_before();
     Ok(())
 }
@@ -96,8 +102,8 @@ type Fast = unsafe extern "C" fn(
 
 /// Exchanges the native function in the table that `_signal.signal` refers to. The Python object, all that a script can
 /// see of it, stays the same.
-fn wrap_signal_signal(py: Python<'_>) -> PyResult<()> {
-    let function = py.import("_signal")?.getattr("signal")?;
+fn wrap_signal_signal(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let function = module.getattr("signal")?;
     // SAFETY: GIL held. The object is checked to be a native function of the kind whose pointer has this type. The table is
     // writable static memory of the interpreter.
     unsafe {
@@ -113,6 +119,16 @@ fn wrap_signal_signal(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
+/// Python's own function for SIGINT, which raises KeyboardInterrupt.
+static DEFAULT_FUNCTION: AtomicUsize = AtomicUsize::new(0);
+/// Whether the script has another one.
+static OWN_FUNCTION: AtomicBool = AtomicBool::new(false);
+
+/// Whether the script has a function of its own for SIGINT.
+pub(super) fn has_own_function() -> bool {
+    OWN_FUNCTION.load(SeqCst)
+}
+
 /// `signal.signal`, and then quell's handler in its place again.
 unsafe extern "C" fn signal_signal(
     module: *mut ffi::PyObject,
@@ -124,6 +140,17 @@ unsafe extern "C" fn signal_signal(
         let original: Fast = std::mem::transmute(SIGNAL_SIGNAL.load(SeqCst));
         original(module, arguments, count)
     };
+    if !result.is_null() && count == 2 {
+        // SAFETY: two arguments, live as long as the call; the function has accepted the first as a number.
+        unsafe {
+            let number = ffi::PyLong_AsLong(*arguments);
+            ffi::PyErr_Clear();
+            if number == std::ffi::c_long::from(libc::SIGINT) {
+                let function = *arguments.add(1) as usize;
+                OWN_FUNCTION.store(function != DEFAULT_FUNCTION.load(SeqCst), SeqCst);
+            }
+        }
+    }
     stand_before();
     result
 }
@@ -149,8 +176,9 @@ extern "C" fn on_sigint(signal: libc::c_int) {
         && session.pid == pid
     {
         let count = session.presses.note(now);
-        // From the second on it is quell's to act, unless it cannot ask the interpreter.
-        pass = count == 1 || !session.is_ready();
+        // From the second on it is quell's to act, unless it cannot ask the interpreter. A script's own function is called
+        // each time: it may have its own way to end.
+        pass = count == 1 || has_own_function() || !session.is_ready();
         session.bell.ring();
         session.summons.ring();
     }

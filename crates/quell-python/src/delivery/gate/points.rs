@@ -451,7 +451,18 @@ impl Analysis {
             match i.kind {
                 Kind::Jump { back: true, .. } => {
                     if let Some(target) = i.jump_target().and_then(|unit| self.index(unit)) {
-                        mark(&mut flags, target, false);
+                        let first = self.instructions[target].first;
+                        if self.opens_block(target, false)
+                            && self.target(first) != self.target(i.unit)
+                        {
+                            // A `try` at the head of a loop is a NOP that no handler covers, not even the one around
+                            // the loop. The jump to it is covered.
+                            for flag in &mut flags[i.first..=i.unit] {
+                                *flag |= RUDE;
+                            }
+                        } else {
+                            mark(&mut flags, target, false);
+                        }
                     }
                 }
                 Kind::Resume if index + 1 < self.instructions.len() && i.argument & 3 == 0 => {
