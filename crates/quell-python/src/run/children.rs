@@ -63,7 +63,17 @@ pub(super) fn end_all(pid: i32, half: Instant, end: Instant) -> Vec<ChildFacts> 
         let pause = next.saturating_duration_since(now).clamp(Duration::from_millis(2), GONE);
         Handle::wait_for_any(&handles, pause.min(Duration::from_millis(20)));
     }
+    if is_own {
+        reap();
+    }
     found
+}
+
+/// Takes leave of the children that have ended: where the first process of a container does not, they would stay as
+/// zombies for ever. The script has ended and waits for none of them any more.
+fn reap() {
+    // SAFETY: asks for no status; stops when there is none that has ended.
+    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) } > 0 {}
 }
 
 /// The process that `multiprocessing` keeps for cleaning up behind a process that was killed. It ignores polite signals, and ends
