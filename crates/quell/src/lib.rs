@@ -68,3 +68,8 @@ pub mod model;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/src/rust.md")]
 pub struct Book;
+
+/// README's example, here for the same reason.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;
