@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import pathlib
 import re
 import socket
 import tarfile
+import tempfile
 
 import pytest
 from harness import SCRIPTS, SLACK, Run, Way
@@ -63,13 +65,17 @@ def package(way: Way) -> pathlib.Path:
     name = PACKAGE.replace("==", "-")
     if not (CACHE / name).exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        options = ["--no-deps", "--no-binary", ":all:", "--dest", str(CACHE)]
-        download = way.plain("-m", "pip", "download", "-q", *options, PACKAGE, within=120)
-        archives = list(CACHE.glob(f"{name}.tar.gz"))
-        if download.code != 0 or not archives:
-            pytest.skip(f"{PACKAGE} could not be downloaded: {download.stderr.strip()[-300:]}")
-        with tarfile.open(archives[0]) as archive:
-            archive.extractall(CACHE, filter="data")
+        # Several test processes may come here at once: each unpacks for itself, and one of them wins.
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            options = ["--no-deps", "--no-binary", ":all:", "--dest", folder]
+            download = way.plain("-m", "pip", "download", "-q", *options, PACKAGE, within=120)
+            archives = list(pathlib.Path(folder).glob(f"{name}.tar.gz"))
+            if download.code != 0 or not archives:
+                pytest.skip(f"{PACKAGE} could not be downloaded: {download.stderr.strip()[-300:]}")
+            with tarfile.open(archives[0]) as archive:
+                archive.extractall(folder, filter="data")
+            with contextlib.suppress(OSError):
+                (pathlib.Path(folder) / name).rename(CACHE / name)
     return CACHE / name
 
 

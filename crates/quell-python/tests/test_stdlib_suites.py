@@ -11,8 +11,9 @@ import unittest
 import pytest
 import quell
 
-pytest.importorskip("test.support", reason="this interpreter comes without its own tests")
-lock_tests = importlib.import_module("test.lock_tests")
+lock_tests = pytest.importorskip(
+    "test.lock_tests", reason="this interpreter comes without its own tests"
+)
 
 EXCLUDED = {
     # Looks into `_cond`, the Condition inside threading.Event; quell.Event has none.
