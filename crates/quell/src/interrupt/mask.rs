@@ -22,6 +22,7 @@ use std::marker::PhantomData;
 /// assert!(quell::sleep(Duration::from_secs(3600)).is_err()); // here it blocks
 /// assert!(mask.leave().is_ok()); // nothing left
 /// ```
+#[inline]
 pub fn mask() -> MaskGuard {
     enter_mask();
     MaskGuard { here: PhantomData }
@@ -40,6 +41,7 @@ pub fn mask() -> MaskGuard {
 /// assert!(quell::sleep(Duration::from_millis(1)).is_ok());
 /// assert!(shield.leave().is_err()); // delivered here
 /// ```
+#[inline]
 pub fn shield() -> ShieldGuard {
     enter_shield();
     ShieldGuard { here: PhantomData }
@@ -57,6 +59,7 @@ impl MaskGuard {
     ///
     /// # Errors
     /// The interrupt that is delivered here.
+    #[inline]
     pub fn leave(self) -> Result<(), Interrupted> {
         drop(self);
         checkpoint()
@@ -64,6 +67,7 @@ impl MaskGuard {
 }
 
 impl Drop for MaskGuard {
+    #[inline]
     fn drop(&mut self) {
         leave_mask();
     }
@@ -80,6 +84,7 @@ impl ShieldGuard {
     ///
     /// # Errors
     /// The interrupt that is delivered here.
+    #[inline]
     pub fn leave(self) -> Result<(), Interrupted> {
         drop(self);
         checkpoint()
@@ -87,6 +92,7 @@ impl ShieldGuard {
 }
 
 impl Drop for ShieldGuard {
+    #[inline]
     fn drop(&mut self) {
         leave_shield();
     }

@@ -26,6 +26,8 @@ use crate::wait::{Place, Wait, WaitError, WaitQueue, Waited};
 use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A queue of items, first in, first out, for any number of threads at both ends.
 ///
@@ -58,7 +60,20 @@ pub struct Queue<T> {
     getters: WaitQueue,
     putters: WaitQueue,
     joiners: WaitQueue,
+    /// What a look at the state would show, to be looked at without the lock while it is worth waiting awake. Written under the lock.
+    /// Nothing is decided by it, so it is Relaxed, and std's in models too.
+    hint: AtomicU8,
 }
+
+/// In the hint: a `get` would not wait.
+const TO_GET: u8 = 1;
+/// In the hint: a `put` would not wait.
+const TO_PUT: u8 = 2;
+
+/// How often to look again before sleeping: spinning first, then giving way to others. Two threads at the ends of a queue
+/// that is mostly full or empty would otherwise sleep and wake each other for every item.
+const LOOKS: u32 = if cfg!(any(quell_loom, quell_shuttle)) { 0 } else { 10 };
+const SPINNING_LOOKS: u32 = 6;
 
 struct State<T> {
     items: VecDeque<T>,
@@ -89,6 +104,7 @@ impl<T> Queue<T> {
             getters: WaitQueue::new(0),
             putters: WaitQueue::new(0),
             joiners: WaitQueue::new(0),
+            hint: AtomicU8::new(TO_PUT),
         }
     }
 
@@ -110,9 +126,17 @@ impl<T> Queue<T> {
             done => return done,
         };
         let mut place = Place::Back;
+        // Once only: the wait proper is what answers to interrupts and deadlines.
+        let mut looked = false;
         loop {
             let full = || self.state.lock().is_full();
-            match self.putters.wait(wait, place, None, full, |_| {}) {
+            let waited = if !looked && self.soon(TO_PUT) {
+                Ok(Waited::Refused)
+            } else {
+                self.putters.wait(wait, place, None, full, |_| {})
+            };
+            looked = true;
+            match waited {
                 Ok(Waited::Granted(_)) => place = Place::Front,
                 Ok(Waited::Refused) => {}
                 Err(WaitError::TimedOut) => return Err(PutError::TimedOut(item)),
@@ -144,6 +168,7 @@ impl<T> Queue<T> {
         }
         state.items.push_back(item);
         state.unfinished += 1;
+        self.tell(&state);
         drop(state);
         wake_one(&self.getters);
         Ok(())
@@ -163,6 +188,8 @@ impl<T> Queue<T> {
     /// [`GetError::ShutDown`] if the queue is shut down and empty, and as the options allow. No item was taken.
     pub fn get_with(&self, wait: &Wait) -> Result<T, GetError> {
         let mut place = Place::Back;
+        // Once only: the wait proper is what answers to interrupts and deadlines.
+        let mut looked = false;
         loop {
             match self.try_get() {
                 Err(GetError::Empty) => {}
@@ -172,7 +199,13 @@ impl<T> Queue<T> {
                 let state = self.state.lock();
                 state.items.is_empty() && !state.shut_down
             };
-            match self.getters.wait(wait, place, None, empty, |_| {}) {
+            let waited = if !looked && self.soon(TO_GET) {
+                Ok(Waited::Refused)
+            } else {
+                self.getters.wait(wait, place, None, empty, |_| {})
+            };
+            looked = true;
+            match waited {
                 Ok(Waited::Granted(_)) => place = Place::Front,
                 Ok(Waited::Refused) => {}
                 Err(WaitError::TimedOut) => return Err(GetError::TimedOut),
@@ -193,6 +226,7 @@ impl<T> Queue<T> {
         let Some(item) = state.items.pop_front() else {
             return Err(if state.shut_down { GetError::ShutDown } else { GetError::Empty });
         };
+        self.tell(&state);
         drop(state);
         wake_one(&self.putters);
         Ok(item)
@@ -233,7 +267,10 @@ impl<T> Queue<T> {
     /// queue.try_put(2).unwrap();
     /// ```
     pub fn set_capacity(&self, capacity: Option<NonZeroUsize>) {
-        self.state.lock().capacity = capacity;
+        let mut state = self.state.lock();
+        state.capacity = capacity;
+        self.tell(&state);
+        drop(state);
         wake_all(&self.putters);
     }
 
@@ -292,6 +329,7 @@ impl<T> Queue<T> {
         state.shut_down = true;
         let dropped = if immediate { std::mem::take(&mut state.items) } else { VecDeque::new() };
         state.unfinished = state.unfinished.saturating_sub(dropped.len());
+        self.tell(&state);
         let all = state.unfinished == 0;
         drop(state);
         wake_all(&self.getters);
@@ -301,6 +339,29 @@ impl<T> Queue<T> {
         }
         // The items' own drop handlers run here, with nothing locked and everybody awake.
         drop(dropped);
+    }
+
+    /// Brings the hint up to date.
+    #[inline]
+    fn tell(&self, state: &State<T>) {
+        let get = if !state.items.is_empty() || state.shut_down { TO_GET } else { 0 };
+        let put = if state.is_full() { 0 } else { TO_PUT };
+        self.hint.store(get | put, Relaxed);
+    }
+
+    /// Looks for a moment whether an operation need not wait any more.
+    fn soon(&self, what: u8) -> bool {
+        for look in 0..LOOKS {
+            if self.hint.load(Relaxed) & what != 0 {
+                return true;
+            }
+            if look < SPINNING_LOOKS {
+                (0..1 << look).for_each(|_| std::hint::spin_loop());
+            } else {
+                std::thread::yield_now();
+            }
+        }
+        false
     }
 
     /// Whether it was shut down.
