@@ -22,12 +22,14 @@ pub use error::{GetError, PutError, TaskDoneError};
 
 use crate::interrupt::Interrupted;
 use crate::park::Short;
+use crate::thread::registered;
 use crate::wait::{Place, Wait, WaitError, WaitQueue, Waited};
 use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 /// A queue of items, first in, first out, for any number of threads at both ends.
 ///
@@ -130,7 +132,7 @@ impl<T> Queue<T> {
         let mut looked = false;
         loop {
             let full = || self.state.lock().is_full();
-            let waited = if !looked && self.soon(TO_PUT) {
+            let waited = if !looked && self.soon(TO_PUT, wait) {
                 Ok(Waited::Refused)
             } else {
                 self.putters.wait(wait, place, None, full, |_| {})
@@ -199,7 +201,7 @@ impl<T> Queue<T> {
                 let state = self.state.lock();
                 state.items.is_empty() && !state.shut_down
             };
-            let waited = if !looked && self.soon(TO_GET) {
+            let waited = if !looked && self.soon(TO_GET, wait) {
                 Ok(Waited::Refused)
             } else {
                 self.getters.wait(wait, place, None, empty, |_| {})
@@ -349,9 +351,15 @@ impl<T> Queue<T> {
         self.hint.store(get | put, Relaxed);
     }
 
-    /// Looks for a moment whether an operation need not wait any more.
-    fn soon(&self, what: u8) -> bool {
+    /// Looks for a moment whether an operation need not wait any more; not if there is a reason not to wait at all.
+    fn soon(&self, what: u8, wait: &Wait) -> bool {
+        if wait.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return false;
+        }
         for look in 0..LOOKS {
+            if registered(|thread| thread.slot().has_pending()).unwrap_or(false) {
+                return false;
+            }
             if self.hint.load(Relaxed) & what != 0 {
                 return true;
             }
