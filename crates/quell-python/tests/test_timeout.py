@@ -72,6 +72,32 @@ def blocks():
     }
 
 
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_getting_out_of_handlers_does_not_cut_the_cleanup_around_them(depth):
+    log = []
+
+    def nested(level):
+        if not level:
+            spin()
+        while True:
+            try:
+                nested(level - 1)
+            except BaseException:
+                pass
+
+    def block():
+        try:
+            nested(depth)
+        finally:
+            for i in range(100):
+                log.append(i)
+            log.append("done")
+
+    with pytest.raises(quell.Timeout), quell.timeout(SHORT):
+        block()
+    assert log == [*range(100), "done"]
+
+
 @pytest.mark.parametrize("block", blocks().values(), ids=blocks())
 @pytest.mark.parametrize("where", ["main", "thread"])
 def test_it_ends_the_block(block, where, start):

@@ -64,7 +64,16 @@ const SLOWEST: Duration = Duration::from_millis(100);
 /// So many volleys are sent before one insists.
 const POLITE_VOLLEYS: usize = 2;
 /// As many handlers around each other can be got out of.
-const LARGEST_VOLLEY: usize = 8;
+const LARGEST_VOLLEY: usize = 64;
+
+/// How many are sent after so many volleys were swallowed: no more than are needed to get out of one handler more than last
+/// time, because the next one would be raised in the cleanup outside of it.
+fn volley_size(swallowed: usize) -> usize {
+    match swallowed {
+        0 => 1,
+        n => n.clamp(2, LARGEST_VOLLEY),
+    }
+}
 
 /// What a scope and its timer share.
 pub(super) struct Scope {
@@ -283,7 +292,7 @@ impl Scope {
         let options = Options { insist: swallowed >= POLITE_VOLLEYS, ..Options::default() };
         // What runs Python code comes first; then it is looked at again, and nothing comes between that and the mark.
         let mut exceptions = Vec::new();
-        for _ in 0..(swallowed + 1).min(LARGEST_VOLLEY) {
+        for _ in 0..volley_size(swallowed) {
             let exception = self.exception(py)?;
             let reference = PyWeakrefReference::new(&exception)?.unbind();
             exceptions.push((exception, reference));
