@@ -118,7 +118,6 @@ def test_locks_of_the_forking_thread_are_its_own_in_the_child():
         in_child(check)
 
 
-@pytest.mark.xfail(reason="the core still grants to waiters that the child does not have")
 def test_waiters_that_the_child_does_not_have_are_granted_nothing(start):
     lock, rlock = quell.Lock(), quell.RLock()
     with lock, rlock:

@@ -57,6 +57,11 @@ impl Code {
         self.0 as usize + layout::CO_CODE
     }
 
+    /// The byte offset of the instruction at this address.
+    pub(crate) fn offset_of(self, instruction: usize) -> i32 {
+        instruction.wrapping_sub(self.first_instruction()) as isize as i32
+    }
+
     /// `co_flags`.
     pub(crate) fn flags(self) -> c_int {
         self.field(layout::CO_FLAGS)

@@ -90,9 +90,13 @@ impl Frame {
 
     /// The byte offset of the instruction the frame is at; negative before the first one.
     pub(crate) fn lasti(self) -> i32 {
-        let Some(code) = self.code() else { return -1 };
-        let at: usize = self.field(layout::F_INSTR);
-        at.wrapping_sub(code.first_instruction()) as isize as i32
+        self.code().map_or(-1, |code| code.offset_of(self.instruction()))
+    }
+
+    /// Address of the instruction the frame is at.
+    #[inline]
+    pub(crate) fn instruction(self) -> usize {
+        self.field(layout::F_INSTR)
     }
 
     /// Local variable `i` as stored: borrowed, possibly a cell, null where unset.

@@ -14,21 +14,22 @@ use crate::cpython::thread::ThreadState;
 /// A lock that was acquired, and where.
 pub(super) struct Hold {
     key: *const (),
-    /// Address of the frame that acquired, and its position then.
+    /// Address of the frame that acquired, and of the instruction it was at then; what that means in its code is found
+    /// out when somebody asks.
     frame: usize,
-    lasti: i32,
+    instruction: usize,
 }
 
 // SAFETY: the key is compared, never followed.
 unsafe impl Send for Hold {}
 
 impl Hold {
-    /// A hold of the calling thread, acquired by its running frame.
+    /// A hold of the calling thread, whose state this is, acquired by its running frame.
     #[inline]
-    pub(super) fn here(key: *const ()) -> Self {
-        match ThreadState::current().top() {
-            Some(frame) => Self { key, frame: frame.address(), lasti: frame.lasti() },
-            None => Self { key, frame: 0, lasti: -1 },
+    pub(super) fn here(key: *const (), thread: ThreadState) -> Self {
+        match thread.top() {
+            Some(frame) => Self { key, frame: frame.address(), instruction: frame.instruction() },
+            None => Self { key, frame: 0, instruction: 0 },
         }
     }
 
@@ -40,7 +41,10 @@ impl Hold {
     fn is_covered(&self, stack: Option<Frame>) -> bool {
         stack
             .and_then(|top| top.stack().find(|f| f.address() == self.frame))
-            .and_then(|frame| Some(is_covered_in(frame.code()?, self.lasti, frame.lasti())))
+            .and_then(|frame| {
+                let code = frame.code()?;
+                Some(is_covered_in(code, code.offset_of(self.instruction), frame.lasti()))
+            })
             .unwrap_or(false)
     }
 }

@@ -46,6 +46,7 @@ pub use reason::Admit;
 pub use record::{Unheld, current_thread};
 pub use target::{Target, main_target, target_by_ident, targets};
 
+use crate::cpython::thread::ThreadState;
 use reason::Reason;
 use record::Record;
 
@@ -219,13 +220,15 @@ fn take(py: Python<'_>, record: &Record, where_blocked: bool) -> PyResult<()> {
 #[derive(Clone, Copy)]
 pub struct Me<'py> {
     py: Python<'py>,
+    thread: ThreadState,
     record: &'py Record,
 }
 
 /// The calling thread.
 #[inline(always)]
 pub fn me(py: Python<'_>) -> Me<'_> {
-    Me { py, record: Record::current(py) }
+    let thread = ThreadState::current();
+    Me { py, thread, record: Record::of_current(py, thread) }
 }
 
 impl Me<'_> {
@@ -248,7 +251,7 @@ impl Me<'_> {
     /// See [`hold`].
     #[inline(always)]
     pub fn hold(self, key: *const ()) {
-        self.record.hold(self.py, key);
+        self.record.hold(self.py, key, self.thread);
     }
 
     /// See [`unhold`].
@@ -269,7 +272,7 @@ pub fn wait_options(py: Python<'_>, deadline: Option<Instant>) -> PyResult<Wait>
 /// Notes that the calling thread has acquired the lock `key`.
 #[inline]
 pub fn hold(py: Python<'_>, key: *const ()) {
-    Record::current(py).hold(py, key);
+    me(py).hold(key);
 }
 
 /// Notes that the calling thread has released the lock `key`.

@@ -65,10 +65,16 @@ impl Record {
     /// The calling thread's record.
     #[inline]
     pub(super) fn current(py: Python<'_>) -> &Record {
+        Self::of_current(py, ThreadState::current())
+    }
+
+    /// The calling thread's record, with its state at hand.
+    #[inline]
+    pub(super) fn of_current(py: Python<'_>, thread: ThreadState) -> &Record {
         let mine = MINE.get();
         // SAFETY: a non-null pointer is that of this thread's record, which is kept while the thread runs.
         if let Some(record) = unsafe { mine.as_ref() }
-            && record.tstate_id == ThreadState::current().id()
+            && record.tstate_id == thread.id()
         {
             return record;
         }
@@ -154,17 +160,20 @@ impl Record {
     // ---- holds
 
     #[inline]
-    pub(super) fn hold(&self, py: Python<'_>, key: *const ()) {
-        self.state(py, |s| s.holds.push(Hold::here(key)));
+    pub(super) fn hold(&self, py: Python<'_>, key: *const (), thread: ThreadState) {
+        self.state(py, |s| s.holds.push(Hold::here(key, thread)));
     }
 
     #[inline]
     pub(super) fn unhold(&self, py: Python<'_>, key: *const ()) -> Unheld {
         self.state(py, |s| {
-            let Some(at) = s.holds.iter().rposition(|h| h.key() == key) else {
-                return Unheld::NotMine;
-            };
-            s.holds.remove(at);
+            // Nearly always the last one.
+            if s.holds.pop_if(|hold| hold.key() == key).is_none() {
+                let Some(at) = s.holds.iter().rposition(|h| h.key() == key) else {
+                    return Unheld::NotMine;
+                };
+                s.holds.remove(at);
+            }
             if s.holds.is_empty() { Unheld::Last } else { Unheld::NotLast }
         })
     }
