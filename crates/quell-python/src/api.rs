@@ -41,7 +41,7 @@ impl Delivery {
         let timeout = timeout.map_or(std::ptr::null_mut(), |given| given.as_ptr());
         // SAFETY: attached; an argument of the running call, or null.
         let patience = unsafe { Patience::of_wait(timeout) }?;
-        Ok(block(py, patience.deadline(), |wait| self.0.wait_with(wait))?.is_some())
+        Ok(block(py, &self.0, patience.deadline(), |wait| self.0.wait_with(wait))?.is_some())
     }
 
     /// Take the interrupt back. True: it was still pending, and will never be raised. False: it has already ended, as `state`

@@ -6,7 +6,8 @@
 //!
 //! What quell cannot see are the primitives of the program. One that another thread held stays locked in the child for ever, as
 //! in POSIX; and one that another thread waited for still lists that waiter, whose stack the child may use for something else.
-//! A child that goes on (instead of calling `exec`) must not use such a primitive before its `reset_after_fork`.
+//! A child that goes on (instead of calling `exec`) must not use such a primitive before its `reset_after_fork`, or, to keep it as
+//! it is, its `forget_waiters_after_fork`.
 
 /// What fork requires in the child's only thread.
 ///

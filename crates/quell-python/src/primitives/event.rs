@@ -106,7 +106,10 @@ fn wait_slow(py: Python<'_>, event: &Event, timeout: Obj) -> PyResult<bool> {
     // SAFETY: attached, and an argument of the running call, or null.
     match unsafe { Patience::of_wait(timeout) }? {
         Patience::Try => Ok(event.raw.is_set()),
-        patience => Ok(block(py, patience.deadline(), |wait| event.raw.wait_with(wait))?.is_some()),
+        patience => {
+            Ok(block(py, &event.raw, patience.deadline(), |wait| event.raw.wait_with(wait))?
+                .is_some())
+        }
     }
 }
 

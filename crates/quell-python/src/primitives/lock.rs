@@ -61,7 +61,7 @@ impl Lock {
     #[cold]
     #[inline(never)]
     fn take_slow(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
-        let taken = block(py, patience.deadline(), |wait| self.raw.lock_with(wait))?;
+        let taken = block(py, &self.raw, patience.deadline(), |wait| self.raw.lock_with(wait))?;
         if taken.is_some() {
             // Nothing of Python ran since the lock was granted.
             delivery::hold(py, self.key());
@@ -134,7 +134,7 @@ impl Lock {
 
     fn _acquire_restore(&self, py: Python<'_>, _state: &Bound<'_, PyAny>) {
         if !self.raw.try_lock() {
-            py.detach(|| super::wait::insist(|wait| self.raw.lock_with(wait)));
+            super::wait::insist(py, &self.raw, |wait| self.raw.lock_with(wait));
         }
         delivery::hold(py, self.key());
     }

@@ -104,7 +104,7 @@ impl Queue {
             return Err(Refusal::Full.error(py));
         }
         let mut item = Some(item);
-        let put = block(py, patience.deadline(), |wait| {
+        let put = block(py, &self.raw, patience.deadline(), |wait| {
             let Some(this) = item.take() else { return Ok(false) };
             let error = match self.raw.put_with(this, wait) {
                 Ok(()) => return Ok(true),
@@ -156,13 +156,14 @@ impl Queue {
         if patience == Patience::Try {
             return Err(Refusal::Empty.error(py));
         }
-        let got = block(py, patience.deadline(), |wait| match self.raw.get_with(wait) {
-            Ok(item) => Ok(Some(item)),
-            Err(GetError::ShutDown) => Ok(None),
-            Err(GetError::Empty | GetError::TimedOut) => Err(WaitError::TimedOut),
-            Err(GetError::Signalled) => Err(WaitError::Signalled),
-            Err(GetError::Interrupted(interrupted)) => Err(WaitError::Interrupted(interrupted)),
-        })?;
+        let got =
+            block(py, &self.raw, patience.deadline(), |wait| match self.raw.get_with(wait) {
+                Ok(item) => Ok(Some(item)),
+                Err(GetError::ShutDown) => Ok(None),
+                Err(GetError::Empty | GetError::TimedOut) => Err(WaitError::TimedOut),
+                Err(GetError::Signalled) => Err(WaitError::Signalled),
+                Err(GetError::Interrupted(interrupted)) => Err(WaitError::Interrupted(interrupted)),
+            })?;
         match got {
             Some(Some(item)) => Ok(item),
             Some(None) => Err(Refusal::ShutDown.error(py)),
@@ -285,7 +286,7 @@ impl Queue {
 
     /// Block until every item that was put has been got and reported done. An interruption point where it blocks.
     fn join(&self, py: Python<'_>) -> PyResult<()> {
-        block(py, None, |wait| self.raw.join_with(wait)).map(drop)
+        block(py, &self.raw, None, |wait| self.raw.join_with(wait)).map(drop)
     }
 
     /// Shut the queue down: from now on put() raises ShutDown, and so does get() once the queue is empty. Who waits is woken.

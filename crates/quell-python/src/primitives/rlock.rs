@@ -78,7 +78,7 @@ impl RLock {
     #[cold]
     #[inline(never)]
     fn take_slow(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
-        let taken = block(py, patience.deadline(), |wait| self.raw.lock_with(wait))?;
+        let taken = block(py, &self.raw, patience.deadline(), |wait| self.raw.lock_with(wait))?;
         if taken.is_some() {
             self.acquired(delivery::me(py));
         }
@@ -154,7 +154,7 @@ impl RLock {
         if count == 0 || self.raw.is_owned() {
             return Err(runtime_error("cannot restore a lock that was not given up"));
         }
-        py.detach(|| insist(|wait| self.raw.acquire_restore(count, wait)));
+        insist(py, &self.raw, |wait| self.raw.acquire_restore(count, wait));
         self.acquired(delivery::me(py));
         Ok(())
     }

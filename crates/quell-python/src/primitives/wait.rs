@@ -14,18 +14,78 @@ use quell::wait::{Wait, WaitError};
 
 use super::call::Obj;
 use crate::delivery;
+use crate::delivery::gil_cell::GilCell;
 
-/// Blocks in `operation` with the GIL released. None: the deadline passed.
+/// What a thread can wait for.
+pub(crate) trait Waitable: Sync {
+    /// In the child of a fork: forgets who waited for it.
+    fn forget_waiters_after_fork(&self);
+}
+
+macro_rules! waitable {
+    ($($Type:ty),*) => {
+        $(impl Waitable for $Type {
+            fn forget_waiters_after_fork(&self) {
+                <$Type>::forget_waiters_after_fork(self);
+            }
+        })*
+    };
+}
+
+waitable!(quell::RawLock, quell::RawRLock, quell::Event, quell::Queue<Py<PyAny>>);
+
+/// Its waiters are the core's own business.
+impl Waitable for quell::Receipt {
+    fn forget_waiters_after_fork(&self) {}
+}
+
+/// What is being waited for, once for each waiting thread: in the child of a fork these threads do not exist, and what they
+/// waited for must not be handed to them. While a thread is in this list, the object it waits for stays alive; in the
+/// child, for ever.
+static WAITED_FOR: GilCell<Vec<WaitedFor>> = GilCell::new(Vec::new());
+
+struct WaitedFor(*const dyn Waitable);
+// SAFETY: followed only in the child of a fork, under the GIL, where what it points at is alive.
+unsafe impl Send for WaitedFor {}
+
+/// In the child of a fork.
+pub(crate) fn forget_waiters_after_fork(py: Python<'_>) {
+    // The thread that forked was not waiting: all of them are gone.
+    for WaitedFor(object) in WAITED_FOR.with(py, std::mem::take) {
+        // SAFETY: the waiting thread's call kept it alive, and that call never ends here.
+        unsafe { (*object).forget_waiters_after_fork() };
+    }
+}
+
+fn note(py: Python<'_>, object: &dyn Waitable) {
+    // SAFETY: only the lifetime is changed: `unnote` takes it out before the reference ends.
+    let object: *const (dyn Waitable + 'static) = unsafe { std::mem::transmute(object) };
+    WAITED_FOR.with(py, |list| list.push(WaitedFor(object)));
+}
+
+fn unnote(py: Python<'_>, object: &dyn Waitable) {
+    WAITED_FOR.with(py, |list| {
+        if let Some(at) = list.iter().rposition(|entry| std::ptr::addr_eq(entry.0, object)) {
+            list.swap_remove(at);
+        }
+    });
+}
+
+/// Blocks in `operation`, which waits for `object`, with the GIL released. None: the deadline passed.
 #[cold]
 #[inline(never)]
 pub(crate) fn block<T: Send>(
     py: Python<'_>,
+    object: &dyn Waitable,
     deadline: Option<Instant>,
     mut operation: impl FnMut(&Wait) -> Result<T, WaitError> + Send,
 ) -> PyResult<Option<T>> {
     loop {
         let wait = delivery::wait_options(py, deadline)?;
-        match py.detach(|| operation(&wait)) {
+        note(py, object);
+        let ended = py.detach(|| operation(&wait));
+        unnote(py, object);
+        match ended {
             Ok(value) => return Ok(Some(value)),
             Err(WaitError::TimedOut) => return Ok(None),
             Err(WaitError::Interrupted(interrupt)) => {
@@ -172,14 +232,23 @@ impl Patience {
     }
 }
 
-/// Blocks until it is done, whatever is pending: as under a shield. Without the GIL.
-pub(crate) fn insist<T>(operation: impl Fn(&Wait) -> Result<T, WaitError>) -> T {
+/// Blocks until it is done, whatever is pending: as under a shield.
+pub(crate) fn insist<T: Send>(
+    py: Python<'_>,
+    object: &dyn Waitable,
+    operation: impl Fn(&Wait) -> Result<T, WaitError> + Send + Sync,
+) -> T {
     let wait = Wait { deadline: None, interruptible: false, signals: false };
-    loop {
-        // Without a deadline, interrupts and signals a wait ends only in success; should it end otherwise after
-        // all, it is begun again.
-        if let Ok(value) = operation(&wait) {
-            return value;
+    note(py, object);
+    let value = py.detach(|| {
+        loop {
+            // Without a deadline, interrupts and signals a wait ends only in success; should it end otherwise after
+            // all, it is begun again.
+            if let Ok(value) = operation(&wait) {
+                return value;
+            }
         }
-    }
+    });
+    unnote(py, object);
+    value
 }

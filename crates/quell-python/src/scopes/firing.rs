@@ -16,6 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use pyo3::prelude::*;
 
 use super::timeout::Scope;
+use crate::primitives::wait::forget_waiters_after_fork;
 
 struct Firing {
     due: Sender<Arc<Scope>>,
@@ -106,9 +107,10 @@ pub(super) fn _stop_timeouts(py: Python<'_>) {
     py.detach(|| gate.close());
 }
 
-/// In the child of a fork: the thread is gone, and so is the monitor's.
+/// In the child of a fork: the thread is gone, and so are the monitor's, and all that waited.
 #[pyfunction]
-pub(super) fn _after_fork_child() {
+pub(super) fn _after_fork_child(py: Python<'_>) {
+    forget_waiters_after_fork(py);
     // What the pointer leads to may be in use by the thread that is gone: leaked. Release: nobody else is here.
     FIRING.store(ptr::null_mut(), Release);
     // Starts the monitor again if timeouts are armed: they hold in the child as well.

@@ -382,7 +382,7 @@ impl Scope {
     #[cold]
     fn take_back(&self, py: Python<'_>) {
         while self.state.with(py, |s| s.sending) {
-            py.detach(|| insist(|wait| self.sent.wait_with(wait)));
+            insist(py, &self.sent, |wait| self.sent.wait_with(wait));
         }
         let volley = self.state.with(py, |s| {
             // The last one first: none is to become the first in line meanwhile.

@@ -188,6 +188,11 @@ impl RawRLock {
         self.raw.reset_after_fork();
     }
 
+    /// In the child of a fork: forgets who waited; see [`RawLock::forget_waiters_after_fork`].
+    pub fn forget_waiters_after_fork(&self) {
+        self.raw.forget_waiters_after_fork();
+    }
+
     #[inline]
     fn again(&self, me: u64) -> bool {
         if self.owner.load(Relaxed) != me {
