@@ -110,6 +110,7 @@ def test_it_ends_the_block(block, where, start):
             block()
         assert scope.expired
         assert isinstance(caught.value, TimeoutError)
+        assert "ScopeTimeout" not in "".join(traceback.format_exception(caught.value))
         assert SHORT <= time.monotonic() - begin < 10
 
     if where == "main":

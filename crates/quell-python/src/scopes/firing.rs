@@ -15,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 
-use super::timeout::Scope;
+use super::scope::Scope;
 use crate::primitives::wait::forget_waiters_after_fork;
 
 struct Firing {

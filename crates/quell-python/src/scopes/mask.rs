@@ -27,7 +27,8 @@ fn not_inside(what: &str) -> PyErr {
 /// A region in which interrupts are raised only where the thread blocks.
 ///
 /// Use it in a with statement, around code that must not be cut between two steps. What arrives inside and does not
-/// find the thread waiting is raised when the outermost mask is left. Masks nest, and are per thread.
+/// find the thread waiting is raised when the outermost mask is left. Masks nest, and are per thread: do not yield or await
+/// inside one, since it would stay on in the code that runs meanwhile.
 ///
 ///     with quell.mask():
 ///         item = queue.get()      # may be interrupted while it waits
@@ -41,7 +42,7 @@ pub struct Mask;
 /// A region in which no interrupt is raised, not even where the thread blocks.
 ///
 /// Use it in a with statement, for cleanup that waits for something and must not be given up. What arrives inside is raised
-/// when the outermost shield is left. Shields nest, and are per thread.
+/// when the outermost shield is left. Shields nest, and are per thread: do not yield or await inside one.
 #[pyclass(frozen, module = "quell", name = "shield")]
 pub struct Shield;
 

@@ -2,7 +2,9 @@
 
 mod firing;
 mod home;
+mod in_flight;
 mod mask;
+mod scope;
 mod timeout;
 
 use pyo3::prelude::*;
