@@ -5,6 +5,7 @@ whole, and the interrupt must come soon after. With `force=True` the same places
 """
 
 # The shapes of these functions are what is tested.
+# ruff: noqa: B012, SIM105, SIM117, E731
 
 import contextlib
 import queue

@@ -380,14 +380,16 @@ impl Scope {
         while self.state.with(py, |s| s.sending) {
             insist(py, &self.sent, |wait| self.sent.wait_with(wait));
         }
-        let volley = self.state.with(py, |s| {
+        let withdrawn = self.state.with(py, |s| {
             // The last one first: none is to become the first in line meanwhile.
             for shot in s.volley.iter().rev() {
-                s.hit |= !shot.receipt.withdraw() && shot.is_delivered();
+                shot.receipt.withdraw();
             }
-            std::mem::take(&mut s.volley)
+            let (delivered, withdrawn) = s.volley.drain(..).partition(Shot::is_delivered);
+            s.volley = delivered;
+            withdrawn as Vec<_>
         });
-        drop(volley);
+        drop(withdrawn);
     }
 
     /// Ends the block at another time.
