@@ -1,7 +1,7 @@
 //! Names the choice of parker once, so that the sources do not repeat the condition.
 //!
-//! `quell_futex` is set where threads sleep on Linux futexes; elsewhere, and under `--cfg quell_portable_park`, they sleep
-//! on a mutex and a condition variable.
+//! `quell_futex` is set where threads sleep on Linux futexes; elsewhere, and under `--cfg quell_portable_park`,
+//! they sleep on a mutex and a condition variable.
 
 use std::env::var;
 

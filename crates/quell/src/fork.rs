@@ -1,19 +1,20 @@
 //! Fork. The child has one thread, the one that called `fork`, and a copy of memory as it was at that moment.
 //!
-//! quell's own state is held by handlers of `pthread_atfork` while the copy is made (the registry, every slot, the monitor's heap),
-//! so the child finds it whole. There, every other thread counts as ended, and what was pending for it as *target exited*. The
-//! forking thread keeps its handle, id, masks and pending interrupts, and becomes the main thread.
+//! quell's own state is held by handlers of `pthread_atfork` while the copy is made (the registry, every slot, the
+//! monitor's heap), so the child finds it whole. There, every other thread counts as ended, and what was pending
+//! for it as *target exited*. The forking thread keeps its handle, id, masks and pending interrupts, and becomes
+//! the main thread.
 //!
-//! What quell cannot see are the primitives of the program. One that another thread held stays locked in the child for ever, as
-//! in POSIX; and one that another thread waited for still lists that waiter, whose stack the child may use for something else.
-//! A child that goes on (instead of calling `exec`) must not use such a primitive before its `reset_after_fork`, or, to keep it as
-//! it is, its `forget_waiters_after_fork`.
+//! What quell cannot see are the primitives of the program. One that another thread held stays locked in the child
+//! for ever, as in POSIX; and one that another thread waited for still lists that waiter, whose stack the child may
+//! use for something else. A child that goes on (instead of calling `exec`) must not use such a primitive before
+//! its `reset_after_fork`, or, to keep it as it is, its `forget_waiters_after_fork`.
 
 /// What fork requires in the child's only thread.
 ///
-/// Where the system has `pthread_atfork`, the handlers have done it already when `fork` returns, and calling this again does
-/// no harm. Call it after a fork that goes around libc. It also starts the monitor again if deadlines are armed; a child
-/// that does not call it has that done by the next [`monitor::at`](crate::monitor::at).
+/// Where the system has `pthread_atfork`, the handlers have done it already when `fork` returns, and calling this
+/// again does no harm. Call it after a fork that goes around libc. It also starts the monitor again if deadlines
+/// are armed; a child that does not call it has that done by the next [`monitor::at`](crate::monitor::at).
 pub fn after_fork_child() {
     #[cfg(not(any(quell_loom, quell_shuttle)))]
     {
@@ -43,8 +44,8 @@ pub(crate) fn install() {
     }
 
     ONCE.call_once(|| {
-        // SAFETY: the handlers are functions of this library, which is never unloaded while threads use it. The call can fail for want of
-        // memory only; then a child must call `after_fork_child`.
+        // SAFETY: the handlers are functions of this library, which is never unloaded while threads use it. The
+        // call can fail for want of memory only; then a child must call `after_fork_child`.
         unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
     });
 }

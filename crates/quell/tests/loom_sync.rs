@@ -81,7 +81,8 @@ fn a_lock_excludes_three() {
     });
 }
 
-/// The waiter is interrupted while the holder unlocks: it has the lock or the interrupt, not both, and the lock ends up free.
+/// The waiter is interrupted while the holder unlocks: it has the lock or the interrupt, not both, and the lock
+/// ends up free.
 #[test]
 fn a_waiter_is_interrupted_while_the_lock_is_freed() {
     both_ways(3, || {
@@ -111,7 +112,8 @@ fn a_waiter_is_interrupted_while_the_lock_is_freed() {
     });
 }
 
-/// Two wait, one of them leaves: the other must be woken. A wake-up that went to the one that leaves would be a deadlock.
+/// Two wait, one of them leaves: the other must be woken. A wake-up that went to the one that leaves would be a
+/// deadlock.
 #[test]
 fn a_waiter_that_leaves_takes_no_wake_up_along() {
     both_ways(2, || {

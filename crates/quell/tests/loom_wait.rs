@@ -52,8 +52,8 @@ fn waiter(handle: &Thread, gate: &Arc<Gate>, wait: Wait) -> thread::JoinHandle<A
     })
 }
 
-/// Who opens and then grants, and who looks and then sleeps, do not miss each other; and what came before the grant is visible
-/// after it.
+/// Who opens and then grants, and who looks and then sleeps, do not miss each other; and what came before the grant
+/// is visible after it.
 #[test]
 fn a_grant_arrives() {
     loom::model(|| {

@@ -1,5 +1,6 @@
-//! Large random schedules: a queue, a lock and an event, several threads at each, with interrupts, withdrawals and deadlines. What
-//! loom shows for every interleaving of two or three threads, this looks for in longer runs of more.
+//! Large random schedules: a queue, a lock and an event, several threads at each, with interrupts, withdrawals and
+//! deadlines. What loom shows for every interleaving of two or three threads, this looks for in longer runs of
+//! more.
 //!
 //! `QUELL_SCHEDULES` says how many schedules; a failing one prints how to repeat it.
 

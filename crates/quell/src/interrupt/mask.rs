@@ -8,9 +8,9 @@ use std::marker::PhantomData;
 
 /// Inside, interrupts are delivered only where the thread blocks.
 ///
-/// For a stretch of code that must not be cut in the middle by a [`checkpoint`](crate::checkpoint), but may wait. Nests.
-/// Leaving the last one is an interruption point: [`MaskGuard::leave`] delivers; a drop cannot, and leaves what is
-/// pending to the next one.
+/// For a stretch of code that must not be cut in the middle by a [`checkpoint`](crate::checkpoint), but may wait.
+/// Nests. Leaving the last one is an interruption point: [`MaskGuard::leave`] delivers; a drop cannot, and leaves
+/// what is pending to the next one.
 ///
 /// ```
 /// use quell::Interrupt;
@@ -30,7 +30,8 @@ pub fn mask() -> MaskGuard {
 
 /// Inside, interrupts are not delivered at all: every wait is as if nobody had sent any.
 ///
-/// For cleanup that must finish. Nests, also with [`mask`]. Leaving the last one is an interruption point, as with masks.
+/// For cleanup that must finish. Nests, also with [`mask`]. Leaving the last one is an interruption point, as with
+/// masks.
 ///
 /// ```
 /// use quell::Interrupt;

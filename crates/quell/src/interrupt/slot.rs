@@ -159,8 +159,8 @@ impl Slot {
         true
     }
 
-    /// [`close`](Slot::close) in the child of a fork, for a thread that exists in the parent only. Wakes nobody, for nobody is there; and
-    /// leaks the reasons, because the child may not be fit to drop them.
+    /// [`close`](Slot::close) in the child of a fork, for a thread that exists in the parent only. Wakes nobody,
+    /// for nobody is there; and leaks the reasons, because the child may not be fit to drop them.
     #[cfg(not(any(quell_loom, quell_shuttle)))]
     pub(crate) fn close_after_fork(&self) {
         let mut fifo = self.fifo.lock();

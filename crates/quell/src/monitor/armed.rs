@@ -1,7 +1,7 @@
 //! A function that is taken once, by whoever comes first: the monitor, to run it, or a cancellation, to drop it.
 //!
-//! One exchange and no lock, so that a fork at any moment leaves it usable: in the child, a claim that another thread was in the middle of
-//! counts as done.
+//! One exchange and no lock, so that a fork at any moment leaves it usable: in the child, a claim that another
+//! thread was in the middle of counts as done.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::AtomicBool;
@@ -24,8 +24,8 @@ impl Armed {
 
     /// The function, for the first who asks.
     pub(super) fn claim(&self) -> Option<Function> {
-        // Acquire is enough: the function was written before the `Arc` around this was shared, and nothing is written here
-        // that another claim would read.
+        // Acquire is enough: the function was written before the `Arc` around this was shared, and nothing is
+        // written here that another claim would read.
         if self.claimed.swap(true, Acquire) {
             return None;
         }

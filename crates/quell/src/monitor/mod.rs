@@ -1,12 +1,12 @@
 //! Deadlines: one thread, one heap. The thread is started on first use, and sleeps until the earliest deadline.
 //!
-//! An armed deadline is an entry in the heap and its function, shared with its [`Timer`]. Who claims the function decides:
-//! the monitor runs it, or a cancellation drops it. A cancelled entry stays in the heap without its
+//! An armed deadline is an entry in the heap and its function, shared with its [`Timer`]. Who claims the function
+//! decides: the monitor runs it, or a cancellation drops it. A cancelled entry stays in the heap without its
 //! function; when more than half of the heap is such, they are swept out, so that arming and cancelling cost a
 //! logarithm of what is armed.
 //!
-//! No deadline is missed: an entry is pushed under the heap's lock; if it is the earliest now, the monitor is unparked after
-//! that, and looks at the heap again before every sleep.
+//! No deadline is missed: an entry is pushed under the heap's lock; if it is the earliest now, the monitor is
+//! unparked after that, and looks at the heap again before every sleep.
 
 use crate::park::{Parker, Short};
 use std::cmp::Reverse;

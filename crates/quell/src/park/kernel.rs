@@ -23,7 +23,7 @@ mod linux {
     use super::Futex;
     use crate::park::Parked;
     use std::sync::atomic::AtomicU32;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     impl Futex {
         pub(in crate::park) const fn new(value: u32) -> Futex {
@@ -32,7 +32,12 @@ mod linux {
 
         /// Sleeps while the word is `expected`. Comes back at any time.
         pub(in crate::park) fn wait(&self, expected: u32, deadline: Option<Instant>) -> Parked {
-            let until = timespec(deadline);
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                // The kernel would say the same, and take longer.
+                return Parked::TimedOut;
+            }
+            let until = timespec(left);
             // SAFETY: the word is a live, aligned u32 and `until` a valid timespec; the kernel only reads both. The
             // fifth argument is unused by this operation.
             let answer = unsafe {
@@ -74,14 +79,13 @@ mod linux {
         }
     }
 
-    /// The deadline on the monotonic clock. There always is one, far in the future if need be: a wait without one is
-    /// silently restarted by the kernel after a signal handler that was installed with SA_RESTART; a wait with one
-    /// reports EINTR.
-    fn timespec(deadline: Option<Instant>) -> libc::timespec {
+    /// The deadline, so far from now, on the monotonic clock. There always is one, far in the future if need be: a
+    /// wait without one is silently restarted by the kernel after a signal handler that was installed with
+    /// SA_RESTART; a wait with one reports EINTR.
+    fn timespec(left: Option<Duration>) -> libc::timespec {
         const NEVER: libc::timespec = libc::timespec { tv_sec: 1 << 40, tv_nsec: 0 };
-        let Some(deadline) = deadline else { return NEVER };
-        // In this order, time that passes in between makes the answer late, never early.
-        let left = deadline.saturating_duration_since(Instant::now());
+        // Read after what is left was computed: time that passed in between makes the answer late, never early.
+        let Some(left) = left else { return NEVER };
         let mut at = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `at` is a valid place for a timespec. CLOCK_MONOTONIC always exists.
         unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut at) };

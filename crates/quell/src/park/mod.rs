@@ -13,9 +13,10 @@
 //! | `NOTIFIED` | a token | anybody, in `unpark`, from any state |
 //! | `PARKED` | no token, owner asleep or about to be | owner, from `EMPTY` |
 //!
-//! No wake-up is lost: the owner goes to `PARKED` by compare-exchange from `EMPTY`, so a token that came first is seen
-//! and taken; one that comes later finds `PARKED`, and its maker calls the kernel, which compares the word with `PARKED`
-//! under its own lock before it puts the owner to sleep. All of it is one word with one modification order.
+//! No wake-up is lost: the owner goes to `PARKED` by compare-exchange from `EMPTY`, so a token that came first is
+//! seen and taken; one that comes later finds `PARKED`, and its maker calls the kernel, which compares the word
+//! with `PARKED` under its own lock before it puts the owner to sleep. All of it is one word with one modification
+//! order.
 //!
 //! Two forms exist, with the same interface: `futex` on Linux, `portable` (a mutex and a condition variable) on
 //! other systems and, for tests, under `--cfg quell_portable_park`. [`short`] is the lock for the few instructions that

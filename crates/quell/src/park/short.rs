@@ -3,13 +3,13 @@
 //!
 //! [`RawShort`] is the lock alone, [`Short`] owns what it protects. Three forms:
 //!
-//! - On futexes: the three-state lock of Ulrich Drepper's *Futexes Are Tricky*. `FREE`, `HELD`, or `CROWDED` (held, and
-//!   somebody may sleep). `unlock` calls the kernel only from `CROWDED`; who has slept takes the lock as `CROWDED`,
-//!   because others may still sleep. A sleeper compares the word with `CROWDED` in the kernel, so an `unlock` in between
-//!   is seen.
+//! - On futexes: the three-state lock of Ulrich Drepper's *Futexes Are Tricky*. `FREE`, `HELD`, or `CROWDED` (held,
+//!   and somebody may sleep). `unlock` calls the kernel only from `CROWDED`; who has slept takes the lock as
+//!   `CROWDED`, because others may still sleep. A sleeper compares the word with `CROWDED` in the kernel, so an
+//!   `unlock` in between is seen.
 //! - Elsewhere: a spin that backs off to a sleep.
-//! - In the models: the checker's own mutex, which keeps the protocols above it small enough to check. The futex form has a model
-//!   of its own.
+//! - In the models: the checker's own mutex, which keeps the protocols above it small enough to check. The futex
+//!   form has a model of its own.
 
 #[cfg(any(quell_loom, quell_shuttle))]
 pub(crate) use self::modelled::RawShort;
@@ -166,7 +166,8 @@ mod modelled {
 
         pub(crate) fn lock(&self) {
             let guard = self.mutex.lock().unwrap();
-            // SAFETY: `unlock` drops the guard while its caller still borrows `self`. We hold the mutex, so the cell is ours.
+            // SAFETY: `unlock` drops the guard while its caller still borrows `self`. We hold the mutex, so the
+            // cell is ours.
             unsafe {
                 let guard =
                     std::mem::transmute::<MutexGuard<'_, ()>, MutexGuard<'static, ()>>(guard);

@@ -2,19 +2,22 @@
 //!
 //! # The protocol
 //!
-//! The items, the count of unfinished tasks and the shut-down flag are under one short lock. Three wait queues hold who waits for an item,
-//! for room, and for the last task.
+//! The items, the count of unfinished tasks and the shut-down flag are under one short lock. Three wait queues hold
+//! who waits for an item, for room, and for the last task.
 //!
-//! A `get` takes an item under the short lock, or joins the queue of getters; it looks once more under both locks before it sleeps. A `put`
-//! appends under the short lock, releases it, and, unless the getters' queue is quiet, wakes the first getter to *look*. No wake-up is
-//! lost: a getter that saw no item before the `put` held the getters' lock at that time, so the `put` finds that queue not quiet.
-//! Puts that wait for room are woken by gets in the same way.
+//! A `get` takes an item under the short lock, or joins the queue of getters; it looks once more under both locks
+//! before it sleeps. A `put` appends under the short lock, releases it, and, unless the getters' queue is quiet,
+//! wakes the first getter to *look*. No wake-up is lost: a getter that saw no item before the `put` held the
+//! getters' lock at that time, so the `put` finds that queue not quiet. Puts that wait for room are woken by gets
+//! in the same way.
 //!
-//! A woken thread always looks before it can leave, so a wake-up that meets an interrupt is never lost: either the thread takes an item, or somebody else took
-//! it. An interrupted, timed-out or signalled operation has moved nothing: an item is in the queue, in the hands of who took it,
-//! or in the error that gives it back to who wanted to put it.
+//! A woken thread always looks before it can leave, so a wake-up that meets an interrupt is never lost: either the
+//! thread takes an item, or somebody else took it. An interrupted, timed-out or signalled operation has moved
+//! nothing: an item is in the queue, in the hands of who took it, or in the error that gives it back to who wanted
+//! to put it.
 //!
-//! One item wakes one getter. A getter that takes an item and sees more does not wake others: each of those items came with a wake-up of its own.
+//! One item wakes one getter. A getter that takes an item and sees more does not wake others: each of those items
+//! came with a wake-up of its own.
 
 mod error;
 
@@ -62,8 +65,8 @@ pub struct Queue<T> {
     getters: WaitQueue,
     putters: WaitQueue,
     joiners: WaitQueue,
-    /// What a look at the state would show, to be looked at without the lock while it is worth waiting awake. Written under the lock.
-    /// Nothing is decided by it, so it is Relaxed, and std's in models too.
+    /// What a look at the state would show, to be looked at without the lock while it is worth waiting awake.
+    /// Written under the lock. Nothing is decided by it, so it is Relaxed, and std's in models too.
     hint: AtomicU8,
 }
 
@@ -72,8 +75,8 @@ const TO_GET: u8 = 1;
 /// In the hint: a `put` would not wait.
 const TO_PUT: u8 = 2;
 
-/// How often to look again before sleeping: spinning first, then giving way to others. Two threads at the ends of a queue
-/// that is mostly full or empty would otherwise sleep and wake each other for every item.
+/// How often to look again before sleeping: spinning first, then giving way to others. Two threads at the ends of a
+/// queue that is mostly full or empty would otherwise sleep and wake each other for every item.
 const LOOKS: u32 = if cfg!(any(quell_loom, quell_shuttle)) { 0 } else { 10 };
 const SPINNING_LOOKS: u32 = 6;
 
@@ -255,8 +258,8 @@ impl<T> Queue<T> {
         self.state.lock().capacity.map(NonZeroUsize::get)
     }
 
-    /// Changes how many items it takes; `None`: any number. Items beyond the new capacity stay; who waits for room that there
-    /// is now is woken.
+    /// Changes how many items it takes; `None`: any number. Items beyond the new capacity stay; who waits for room
+    /// that there is now is woken.
     ///
     /// ```
     /// use quell::Queue;
@@ -276,8 +279,8 @@ impl<T> Queue<T> {
         wake_all(&self.putters);
     }
 
-    /// Shows every item in the queue, first to last, under the queue's lock: `f` must be short, and must not use the queue. For a
-    /// garbage collector that has to know what the queue refers to.
+    /// Shows every item in the queue, first to last, under the queue's lock: `f` must be short, and must not use
+    /// the queue. For a garbage collector that has to know what the queue refers to.
     pub fn visit(&self, f: impl FnMut(&T)) {
         self.state.lock().items.iter().for_each(f);
     }
@@ -323,7 +326,8 @@ impl<T> Queue<T> {
         self.joiners.wait(wait, Place::Back, None, unfinished, |_| {}).map(drop)
     }
 
-    /// Shuts the queue down: every `put` fails from now on, and every `get` as soon as the queue is empty. Who waits is woken.
+    /// Shuts the queue down: every `put` fails from now on, and every `get` as soon as the queue is empty. Who
+    /// waits is woken.
     ///
     /// With `immediate`, the items that are left are taken out and dropped, and count as done.
     pub fn shutdown(&self, immediate: bool) {

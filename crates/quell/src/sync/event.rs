@@ -9,8 +9,8 @@
 //! | `SET` | set; nobody is in the queue but those who leave | `set` |
 //!
 //! `set` goes from 0 to `SET` by compare-exchange. From `WAITERS` it goes there under the queue's lock, and claims
-//! everybody who waits in the same step. So each waiter is woken by the first `set` after it joined, however soon a `clear` follows,
-//! and one that joins after the `clear` is not.
+//! everybody who waits in the same step. So each waiter is woken by the first `set` after it joined, however soon a
+//! `clear` follows, and one that joins after the `clear` is not.
 
 use crate::interrupt::Interrupted;
 use crate::sys::atomic::Ordering::{AcqRel, Acquire, Relaxed};
@@ -74,8 +74,8 @@ impl Event {
     /// Clears it. Does not block. No effect if it is clear.
     #[inline]
     pub fn clear(&self) {
-        // SET and WAITERS are never together, so this only ever takes away SET. AcqRel: orders this thread's reads of what the
-        // event told of before the next `set`.
+        // SET and WAITERS are never together, so this only ever takes away SET. AcqRel: orders this thread's reads
+        // of what the event told of before the next `set`.
         self.queue.word.fetch_and(!SET, AcqRel);
     }
 

@@ -1,10 +1,10 @@
 //! Locks and events, every wait of which can be interrupted and timed.
 //!
-//! [`Lock`] and [`RLock`] own their data and give it out through guards. [`RawLock`] and [`RawRLock`] are the same without data, for embedders whose
-//! language brings its own idea of ownership.
+//! [`Lock`] and [`RLock`] own their data and give it out through guards. [`RawLock`] and [`RawRLock`] are the same
+//! without data, for embedders whose language brings its own idea of ownership.
 //!
-//! An acquire that does not have to wait is **not** an interruption point: it costs one atomic operation and looks at nothing
-//! else. A pending interrupt is delivered by an acquire that finds the lock taken. Put a
+//! An acquire that does not have to wait is **not** an interruption point: it costs one atomic operation and looks
+//! at nothing else. A pending interrupt is delivered by an acquire that finds the lock taken. Put a
 //! [`checkpoint`](crate::checkpoint) into loops that must be reachable without contention.
 //!
 //! Completion beats interruption: an acquire that was given the lock returns it, and the interrupt stays pending.

@@ -17,14 +17,15 @@
 //! | clears `LOCKED`, with `PARKED` | the holder | store under the queue's lock, after it claimed a waiter |
 //! | clears `PARKED` | the holder, or the last waiter that leaves | under the queue's lock, when the queue is empty |
 //!
-//! With `LOCKED + PARKED` the word changes only under the queue's lock; a waiter that finds it there, under that lock, may
-//! sleep: the holder's `unlock` must come through the queue. So no wake-up is lost.
+//! With `LOCKED + PARKED` the word changes only under the queue's lock; a waiter that finds it there, under that
+//! lock, may sleep: the holder's `unlock` must come through the queue. So no wake-up is lost.
 //!
-//! **Barging and fairness.** `unlock` frees the lock and wakes the first waiter to *look*; a thread that is running may take the lock
-//! before it, which keeps throughput high. The waiter then goes back to the front. One that has waited for longer than [`FAIR`] is
-//! not woken to look: the lock passes to it, held. (parking_lot's eventual fairness, with the waiter's own age for a clock.) A waiter
-//! that was woken to look always tries before it can leave, and whoever was faster has `PARKED` to answer for; so a
-//! wake-up that meets an interrupt or a deadline is not lost either.
+//! **Barging and fairness.** `unlock` frees the lock and wakes the first waiter to *look*; a thread that is running
+//! may take the lock before it, which keeps throughput high. The waiter then goes back to the front. One that has
+//! waited for longer than [`FAIR`] is not woken to look: the lock passes to it, held. (parking_lot's eventual
+//! fairness, with the waiter's own age for a clock.) A waiter that was woken to look always tries before it can
+//! leave, and whoever was faster has `PARKED` to answer for; so a wake-up that meets an interrupt or a deadline is
+//! not lost either.
 
 use crate::interrupt::Interrupted;
 use crate::sys::atomic::Ordering::{Acquire, Relaxed, Release};

@@ -1,8 +1,8 @@
 //! The lock that its owner may take again, without data.
 //!
-//! A [`RawLock`], the owner's id, and a depth. `owner` is written by the holder only: its own id after it took the lock,
-//! 0 before it frees it. A thread that reads its own id there wrote it itself; any other value means only "not me". So Relaxed
-//! is enough for it, and the depth belongs to the owner.
+//! A [`RawLock`], the owner's id, and a depth. `owner` is written by the holder only: its own id after it took the
+//! lock, 0 before it frees it. A thread that reads its own id there wrote it itself; any other value means only
+//! "not me". So Relaxed is enough for it, and the depth belongs to the owner.
 
 use super::RawLock;
 use crate::interrupt::Interrupted;
@@ -154,8 +154,8 @@ impl RawRLock {
         self.raw.is_locked()
     }
 
-    /// Releases it wholly, and says how often it had been taken, for [`acquire_restore`](RawRLock::acquire_restore). For condition
-    /// variables.
+    /// Releases it wholly, and says how often it had been taken, for
+    /// [`acquire_restore`](RawRLock::acquire_restore). For condition variables.
     ///
     /// # Errors
     /// If the current thread does not own it; nothing has changed then.

@@ -61,7 +61,8 @@ pub(crate) fn registered<R>(f: impl FnOnce(&Thread) -> R) -> Option<R> {
     if raw.is_null() {
         return None;
     }
-    // SAFETY: the cell's reference is kept until the thread's thread-locals are destroyed; `ManuallyDrop` leaves it alone.
+    // SAFETY: the cell's reference is kept until the thread's thread-locals are destroyed; `ManuallyDrop` leaves it
+    // alone.
     let thread = ManuallyDrop::new(unsafe { Thread::from_raw(raw) });
     Some(f(&thread))
 }
@@ -99,8 +100,8 @@ pub(crate) fn current_id() -> u64 {
 fn register() -> Thread {
     let earlier = local(|l| l.id.get());
     if let Some(id) = std::num::NonZeroU64::new(earlier) {
-        // Its thread-locals are being destroyed, and another destructor waits for something. It has ended and stays so, but can
-        // still wait, under the id it had. This reference is never given up.
+        // Its thread-locals are being destroyed, and another destructor waits for something. It has ended and stays
+        // so, but can still wait, under the id it had. This reference is never given up.
         let thread = Thread::with_id(ThreadId::from_number(id), None);
         thread.slot().close();
         set(&thread);
@@ -156,8 +157,8 @@ impl fmt::Display for AlreadyRegistered {
 
 impl std::error::Error for AlreadyRegistered {}
 
-/// Takes over a handle that was made by [`Thread::unattached`]: from now on it is the current thread's, with whatever is
-/// pending in it. Adopting one's own handle again does nothing.
+/// Takes over a handle that was made by [`Thread::unattached`]: from now on it is the current thread's, with
+/// whatever is pending in it. Adopting one's own handle again does nothing.
 ///
 /// ```
 /// use quell::{Interrupt, Thread};

@@ -78,8 +78,8 @@ impl Thread {
     }
 
     /// A handle for a thread that has not used quell yet, made by somebody else. It can be interrupted at once; the
-    /// thread takes the handle over with [`adopt`](crate::adopt) before it first runs quell code. If it never will, say so with
-    /// [`mark_exited`](Thread::mark_exited); until then it counts as alive.
+    /// thread takes the handle over with [`adopt`](crate::adopt) before it first runs quell code. If it never will,
+    /// say so with [`mark_exited`](Thread::mark_exited); until then it counts as alive.
     pub fn unattached(name: Option<String>) -> Thread {
         let thread = Thread::new(name);
         registry::add(&thread);
@@ -101,11 +101,11 @@ impl Thread {
         !self.inner.slot.is_exited()
     }
 
-    /// Interrupts the thread: the interrupt becomes pending and is delivered at the thread's next interruption point; if the
-    /// thread is blocked in a quell wait, that is now.
+    /// Interrupts the thread: the interrupt becomes pending and is delivered at the thread's next interruption
+    /// point; if the thread is blocked in a quell wait, that is now.
     ///
-    /// Any thread may call this, for itself too. It never waits for the target. If the target has ended, the receipt says so at
-    /// once.
+    /// Any thread may call this, for itself too. It never waits for the target. If the target has ended, the
+    /// receipt says so at once.
     ///
     /// ```
     /// use quell::{Interrupt, Outcome, thread};
@@ -130,15 +130,16 @@ impl Thread {
         self.inner.slot.withdraw_all()
     }
 
-    /// For an embedder that learnt that a thread is gone which never [`adopt`](crate::adopt)ed its handle: what is pending
-    /// becomes *target exited*, and so does what is sent later. Of a thread that has ended already, nothing changes.
+    /// For an embedder that learnt that a thread is gone which never [`adopt`](crate::adopt)ed its handle: what is
+    /// pending becomes *target exited*, and so does what is sent later. Of a thread that has ended already, nothing
+    /// changes.
     pub fn mark_exited(&self) {
         self.exit();
     }
 
     /// Has the thread's current or next wait with [`signals`](crate::Wait::signals) end with
-    /// [`Signalled`](crate::WaitError::Signalled). For an embedder's signal handlers: a signal that arrives just before the
-    /// sleep interrupts no system call, a nudge is remembered. Any number before that wait count as one.
+    /// [`Signalled`](crate::WaitError::Signalled). For an embedder's signal handlers: a signal that arrives just
+    /// before the sleep interrupts no system call, a nudge is remembered. Any number before that wait count as one.
     ///
     /// Async-signal-safe where threads sleep on futexes (Linux).
     pub fn nudge(&self) {

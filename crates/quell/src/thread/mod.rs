@@ -1,12 +1,13 @@
 //! Threads: ids, handles, the registry, spawn and join, and the current thread's own state.
 //!
 //! Every thread that uses quell has a [`Thread`]: threads spawned here from their start, others (*foreign* threads)
-//! from their first use of anything that needs one. The registry knows the living ones by id. Ids are never reused, so a
-//! late interrupt cannot reach a stranger.
+//! from their first use of anything that needs one. The registry knows the living ones by id. Ids are never reused,
+//! so a late interrupt cannot reach a stranger.
 //!
-//! A thread *ends*, as quell sees it, when the function it was spawned with has returned or panicked; a foreign thread, when its
-//! thread-locals are destroyed. What is pending then becomes [`TargetExited`](crate::Outcome::TargetExited). quell
-//! operations in thread-local destructors that run later still work, but nobody can interrupt them any more.
+//! A thread *ends*, as quell sees it, when the function it was spawned with has returned or panicked; a foreign
+//! thread, when its thread-locals are destroyed. What is pending then becomes
+//! [`TargetExited`](crate::Outcome::TargetExited). quell operations in thread-local destructors that run later
+//! still work, but nobody can interrupt them any more.
 
 mod current;
 mod handle;

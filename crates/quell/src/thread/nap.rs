@@ -41,8 +41,8 @@ fn slept(ended: Result<std::convert::Infallible, WaitError>) -> Result<(), Inter
     }
 }
 
-/// Waits until somebody calls [`Thread::unpark`](crate::Thread::unpark) on the current thread, or has called it since the last `park`.
-/// An interruption point. Never wakes for nothing.
+/// Waits until somebody calls [`Thread::unpark`](crate::Thread::unpark) on the current thread, or has called it
+/// since the last `park`. An interruption point. Never wakes for nothing.
 ///
 /// # Errors
 /// If the thread is interrupted. An `unpark` that came as well is kept for the next `park`.

@@ -98,8 +98,8 @@ pub fn interrupt_main<R: std::any::Any + Send + Sync>(reason: R) -> Receipt {
 /// Interrupts a thread by its id, or, with `None`, takes back all that is pending in it. Says how many threads that
 /// concerned: 1, or 0 if no living thread has the id.
 ///
-/// The safe form of CPython's `PyThreadState_SetAsyncExc`: ids are never reused, so it is never more than one, and never a
-/// stranger.
+/// The safe form of CPython's `PyThreadState_SetAsyncExc`: ids are never reused, so it is never more than one, and
+/// never a stranger.
 pub fn set_async_exc(id: ThreadId, interrupt: Option<Interrupt>) -> usize {
     let Some(thread) = lookup(id) else { return 0 };
     match interrupt {
@@ -156,7 +156,8 @@ pub(crate) fn release_all() {
     REGISTRY.raw().unlock();
 }
 
-/// In the child of a fork: the current thread, if it is registered, is alone, and is the main thread. The others have ended.
+/// In the child of a fork: the current thread, if it is registered, is alone, and is the main thread. The others
+/// have ended.
 #[cfg(not(any(quell_loom, quell_shuttle)))]
 pub(crate) fn after_fork() {
     let me = super::registered(Thread::clone);

@@ -114,12 +114,12 @@ impl<T> JoinHandle<T> {
         self.thread.ended().is_set()
     }
 
-    /// Waits for the thread's end and takes its result. An interruption point of the waiting thread: not even waiting for
-    /// another thread makes it unreachable.
+    /// Waits for the thread's end and takes its result. An interruption point of the waiting thread: not even
+    /// waiting for another thread makes it unreachable.
     ///
     /// # Errors
-    /// [`JoinError::Panicked`] if the thread panicked. [`JoinError::Interrupted`] if the waiting thread was interrupted; the
-    /// thread waited for is not touched, and the handle comes back in the error.
+    /// [`JoinError::Panicked`] if the thread panicked. [`JoinError::Interrupted`] if the waiting thread was
+    /// interrupted; the thread waited for is not touched, and the handle comes back in the error.
     pub fn join(self) -> Result<T, JoinError<T>> {
         self.join_with(&Wait::new())
     }
@@ -170,7 +170,8 @@ pub enum JoinError<T> {
     Interrupted(JoinHandle<T>, Interrupted),
     /// A signal handler ran in the waiting thread, or it was nudged, and the wait had asked to know.
     Signalled(JoinHandle<T>),
-    /// The thread ended without leaving a result: the process was forked while it ran, and it exists in the parent only.
+    /// The thread ended without leaving a result: the process was forked while it ran, and it exists in the parent
+    /// only.
     Gone(Thread),
 }
 

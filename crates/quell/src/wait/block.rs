@@ -8,8 +8,8 @@ use crate::thread::{Thread, local};
 /// Puts the current thread, `me`, to sleep until `done` says true; or until the options let it go, if `leave` then
 /// agrees.
 ///
-/// Whoever makes `done` true must unpark `me` afterwards. `leave` is the compare-exchange against that: false means that
-/// the thing is done, or about to be, and the wait goes on to its end. It is called under the slot's lock.
+/// Whoever makes `done` true must unpark `me` afterwards. `leave` is the compare-exchange against that: false means
+/// that the thing is done, or about to be, and the wait goes on to its end. It is called under the slot's lock.
 ///
 /// If several reasons are there at once: done comes first, then the interrupt, the signal, the deadline.
 pub(crate) fn block(

@@ -20,17 +20,19 @@
 //! Grant, time-out and interrupt compete with one compare-exchange each, and the winner decides what happened. A grant
 //! that won is kept; the interrupt, which moves out of its slot only if its exchange wins, stays pending.
 //!
-//! **Lifetime.** The node is gone when the waiter returns. It returns after `LEFT`, having unlinked the node under the list's lock,
-//! so a granter that sees the node in the list may touch it; or after `GRANTED`, which is the granter's last access: it has
-//! moved the waiter's handle out before, and unparks through that. `CLAIMED` keeps the waiter inside for the few
-//! instructions between, and lets a granter claim a whole list in one go and wake it without the lock.
+//! **Lifetime.** The node is gone when the waiter returns. It returns after `LEFT`, having unlinked the node under
+//! the list's lock, so a granter that sees the node in the list may touch it; or after `GRANTED`, which is the
+//! granter's last access: it has moved the waiter's handle out before, and unparks through that. `CLAIMED` keeps
+//! the waiter inside for the few instructions between, and lets a granter claim a whole list in one go and wake it
+//! without the lock.
 //!
 //! **No wake-up is lost.** The waiter looks at the primitive's own state under the list's lock, after which it is in
 //! the list; who changes that state in a way that matters takes the lock afterwards, and finds it. The granter stores
 //! `GRANTED` before it leaves the token in the waiter's parker; the waiter looks at the word before every sleep.
 //!
-//! **No grant is lost.** `LEFT` and `CLAIMED` exclude each other, so a waiter that leaves was granted nothing, and the granter
-//! goes on to the next. A waiter that was granted while an interrupt arrived returns what it was granted.
+//! **No grant is lost.** `LEFT` and `CLAIMED` exclude each other, so a waiter that leaves was granted nothing, and
+//! the granter goes on to the next. A waiter that was granted while an interrupt arrived returns what it was
+//! granted.
 //!
 //! What a grant means is the primitive's business: it travels as a small number, the *token*.
 

@@ -60,9 +60,9 @@ impl WaitQueue {
 
     /// Waits in this queue as the current thread.
     ///
-    /// `validate` runs under the list's lock before the thread joins the list; false: do not wait. `left` runs under the
-    /// lock when the thread has left without a grant, and is told whether the list is empty now. Both only look at and
-    /// change the primitive's own state.
+    /// `validate` runs under the list's lock before the thread joins the list; false: do not wait. `left` runs
+    /// under the lock when the thread has left without a grant, and is told whether the list is empty now. Both
+    /// only look at and change the primitive's own state.
     #[cold]
     pub(crate) fn wait(
         &self,
@@ -95,8 +95,8 @@ impl WaitQueue {
         ended.map(|()| Waited::Granted(node.granted().expect("it ended well")))
     }
 
-    /// Grants to the first waiter that has not left. `decide` runs under the list's lock, is told what was found, changes
-    /// the primitive's own state, and answers with the token. Says whether there was a waiter.
+    /// Grants to the first waiter that has not left. `decide` runs under the list's lock, is told what was found,
+    /// changes the primitive's own state, and answers with the token. Says whether there was a waiter.
     #[cold]
     pub(crate) fn grant_one(&self, decide: impl FnOnce(Grant) -> u32) -> bool {
         let list = self.lock();
@@ -180,9 +180,9 @@ impl WaitQueue {
     /// Whether nobody waits, without taking the lock.
     ///
     /// For a primitive whose state has a lock of its own, which waiters take in `validate`: who changed the state
-    /// under that lock and then finds the queue quiet has missed nobody. A waiter that saw the state before the change held
-    /// this lock at that time; so `is_locked` (after it, in happens-before) sees it held, or, if released, the head it
-    /// left.
+    /// under that lock and then finds the queue quiet has missed nobody. A waiter that saw the state before the
+    /// change held this lock at that time; so `is_locked` (after it, in happens-before) sees it held, or, if
+    /// released, the head it left.
     pub(crate) fn is_quiet(&self) -> bool {
         // Relaxed for the head: `is_locked` is an Acquire of the last release.
         !self.lock.is_locked() && self.head.load(Relaxed).is_null()
@@ -235,8 +235,8 @@ impl List<'_> {
             self.set_first(node);
             return;
         }
-        // SAFETY: every node of the list is alive, and its links belong to the lock. No two references to the same links
-        // are kept at once.
+        // SAFETY: every node of the list is alive, and its links belong to the lock. No two references to the same
+        // links are kept at once.
         unsafe {
             let last = (*first).links().prev;
             // Either way it comes before the first: in front of it, or around the ring as the last.
