@@ -376,8 +376,8 @@ impl<T> Queue<T> {
         false
     }
 
-    /// In the child of a fork: forgets who waited at either end or for the last task, since those threads do not exist here. The
-    /// items stay.
+    /// In the child of a fork: forgets who waited at either end or for the last task, since those threads do not
+    /// exist here. The items stay.
     pub fn forget_waiters_after_fork(&self) {
         self.getters.reset(0);
         self.putters.reset(0);

@@ -137,7 +137,8 @@ impl Event {
         self.reset_to(false);
     }
 
-    /// In the child of a fork: forgets who waited, since those threads do not exist here. Set or not, it stays as it is.
+    /// In the child of a fork: forgets who waited, since those threads do not exist here. Set or not, it stays as
+    /// it is.
     pub fn forget_waiters_after_fork(&self) {
         self.queue.reset(self.queue.word.load(Relaxed) & SET);
     }

@@ -134,7 +134,8 @@ impl RawLock {
         self.queue.reset(0);
     }
 
-    /// In the child of a fork: forgets who waited, since those threads do not exist here. Held or free, it stays as it is.
+    /// In the child of a fork: forgets who waited, since those threads do not exist here. Held or free, it stays as
+    /// it is.
     ///
     /// Needed in a child that goes on to use a lock for which another thread waited at the time of the fork.
     pub fn forget_waiters_after_fork(&self) {
