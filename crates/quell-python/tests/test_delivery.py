@@ -462,3 +462,30 @@ def test_impersonation_gives_the_identity_back(start: Any) -> None:
     finally:
         signal.signal(signal.SIGUSR1, old)
     assert ran == [threading.main_thread().ident]
+
+
+def test_a_shielded_main_thread_is_signalled_once() -> None:
+    """Other people's system calls should not be woken for what they may not have yet."""
+    python("""
+        import select, signal, threading, time, quell
+        class Stop(BaseException): pass
+        main = threading.main_thread()
+        numbers = set(range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
+        ours = [n for n in numbers if callable(signal.getsignal(n))]
+        assert len(ours) == 1
+        handler, calls = signal.getsignal(ours[0]), []
+        def counting(number, frame):
+            calls.append(number)
+            handler(number, frame)
+        signal.signal(ours[0], counting)
+        def send():
+            quell.interrupt(main, Stop)
+        try:
+            with quell.shield():
+                threading.Timer(0.05, send).start()
+                time.sleep(0.5)
+        except Stop:
+            caught = True
+        assert caught
+        assert 1 <= len(calls) <= 2, calls
+    """)

@@ -160,13 +160,13 @@ fn look(py: Python<'_>, work: &mut Work) -> bool {
         gate::disarm(py, record);
         return false;
     };
-    let idle = record.state(py, |s| {
+    let (idle, shielded) = record.state(py, |s| {
         let idle = s.events == work.events;
         if !idle {
             s.declined = 0;
         }
         work.events = s.events;
-        idle
+        (idle, s.shielded)
     });
     // A failure (no memory, no tool id) is tried again at the next look.
     let armed = gate::arm(py, record);
@@ -177,9 +177,11 @@ fn look(py: Python<'_>, work: &mut Work) -> bool {
     if now.duration_since(work.since) > ESCALATE && armed.is_ok() {
         let _ = gate::escalate(py, record);
     }
-    if idle && ts.ident() == signal::main_ident() {
+    if !idle || shielded {
+        // It runs Python code, which the gate sees, or wants to be left alone.
+    } else if ts.ident() == signal::main_ident() {
         signal::kick(ts);
-    } else if idle && !lent && record.state(py, |s| s.options.impersonate) {
+    } else if !lent && record.state(py, |s| s.options.impersonate) {
         impersonate::strike(py, ts);
     }
     if now.duration_since(work.since) > ESCALATE * 10 {

@@ -192,10 +192,11 @@ pub fn deliver_after_release(py: Python<'_>) -> PyResult<()> {
 /// An interruption point: raises what is pending if masks allow it and every hold is covered by a handler.
 pub fn checkpoint(py: Python<'_>) -> PyResult<()> {
     let record = Record::current(py);
-    if record.thread().has_pending() && holds::covered(py, record)? {
-        return take(py, record, false);
+    if !record.thread().has_pending() {
+        return Ok(());
     }
-    Ok(())
+    record.state(py, |s| s.shielded = false);
+    if holds::covered(py, record)? { take(py, record, false) } else { Ok(()) }
 }
 
 #[cold]

@@ -48,6 +48,8 @@ pub(super) struct State {
     pub(super) events: u64,
     /// Signals that found the thread outside any call, in a row.
     pub(super) declined: u32,
+    /// A signal found the thread in a shield. No more of them are sent: leaving the shield looks at what is pending.
+    pub(super) shielded: bool,
     pub(super) adopted: bool,
 }
 
@@ -208,6 +210,7 @@ impl Record {
         let _ = exception.setattr(c_str(MARK), serial);
         let previous = self.state(py, |s| {
             s.ceiling = None;
+            s.shielded = false;
             if !self.thread.has_pending() {
                 s.options = Options::default();
             }

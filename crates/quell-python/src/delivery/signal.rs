@@ -141,6 +141,10 @@ fn handler(py: Python<'_>, signum: &Bound<'_, PyAny>, frame: &Bound<'_, PyAny>) 
     if swallow::would_swallow_blocked(py) || !holds::covered(py, record)? {
         return Ok(());
     }
+    if quell::shield_depth() > 0 {
+        record.state(py, |s| s.shielded = true);
+        return Ok(());
+    }
     match record.take(py, true) {
         Some(interrupt) => Err(record.delivered(py, interrupt)),
         None => Ok(()),
