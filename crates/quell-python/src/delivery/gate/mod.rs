@@ -16,6 +16,7 @@
 
 mod opcodes;
 mod points;
+mod structure;
 #[cfg(test)]
 mod tests;
 

@@ -22,12 +22,13 @@
 //! the ways out without exception. The first is found from the exception table; the others come from the same
 //! lines and columns of the source as the first.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_void;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
 use pyo3::prelude::*;
 
 use super::opcodes::{Kind, Opcodes};
+use super::structure::Structure;
 use crate::cpython::code::{self, Code, Handler, Location};
 
 /// The gate may raise before this instruction.
@@ -91,235 +92,16 @@ unsafe extern "C" fn free(points: *mut c_void) {
     }
 }
 
-/// An instruction, decoded.
-#[derive(Clone, Copy)]
-struct Instruction {
-    /// Where it stands, in code units; its EXTENDED_ARG prefixes stand before it.
-    unit: usize,
-    /// Where its first prefix stands.
-    first: usize,
-    /// Where the next instruction starts, caches skipped.
-    next: usize,
-    opcode: u8,
-    argument: u32,
-    kind: Kind,
-}
-
-impl Instruction {
-    fn jump_target(&self) -> Option<usize> {
-        let argument = self.argument as usize;
-        match self.kind {
-            Kind::Jump { back: true, .. } => self.next.checked_sub(argument),
-            Kind::Jump { back: false, .. } | Kind::ForIter => Some(self.next + argument),
-            _ => None,
-        }
-    }
-
-    fn falls_through(&self) -> bool {
-        !matches!(self.kind, Kind::Jump { conditional: false, .. } | Kind::Leave | Kind::Reraise)
-    }
-}
-
-fn decode(bytecode: &[u8], opcodes: &Opcodes) -> Vec<Instruction> {
-    let mut instructions = Vec::with_capacity(bytecode.len() / 2);
-    let (mut argument, mut first) = (0, None);
-    for (unit, pair) in bytecode.chunks_exact(2).enumerate() {
-        let kind = opcodes.kind(pair[0]);
-        if kind == Kind::Cache {
-            if let Some(last) = instructions.last_mut() {
-                let last: &mut Instruction = last;
-                last.next = unit + 1;
-            }
-            continue;
-        }
-        argument = argument << 8 | u32::from(pair[1]);
-        let start = *first.get_or_insert(unit);
-        if kind == Kind::ExtendedArg {
-            continue;
-        }
-        let next = unit + 1;
-        instructions.push(Instruction {
-            unit,
-            first: start,
-            next,
-            opcode: pair[0],
-            argument,
-            kind,
-        });
-        (argument, first) = (0, None);
-    }
-    instructions
-}
-
-unsafe extern "C" {
-    fn PyCompile_OpcodeStackEffectWithJump(opcode: c_int, argument: c_int, jump: c_int) -> c_int;
-}
-
-/// A code object under analysis. Positions are code units.
-struct Analysis {
-    units: usize,
-    instructions: Vec<Instruction>,
-    handlers: Vec<Handler>,
-    locations: Vec<Option<Location>>,
-    /// Instruction that a unit belongs to, prefixes included; caches belong to none.
-    at: Vec<Option<usize>>,
-    /// Depth of the value stack before each instruction, where control can reach it.
-    depth: Vec<Option<i32>>,
-    /// Bodies of `for` loops: from after FOR_ITER to its exit.
-    loops: Vec<(usize, usize)>,
-}
-
 fn analyse(code: Code, opcodes: &Opcodes) -> Points {
-    let bytecode = code.bytecode();
-    let instructions = decode(&bytecode, opcodes);
-    let units = bytecode.len() / 2;
-    let mut at = vec![None; units];
-    for (index, i) in instructions.iter().enumerate() {
-        at[i.first..=i.unit].fill(Some(index));
-    }
-    let loops = instructions
-        .iter()
-        .filter(|i| i.kind == Kind::ForIter)
-        .filter_map(|i| Some((i.next, i.jump_target()?)))
-        .collect();
-    let mut analysis = Analysis {
-        units,
-        depth: vec![None; instructions.len()],
-        instructions,
-        handlers: code.handlers(),
-        locations: Vec::new(),
-        at,
-        loops,
-    };
-    analysis.find_depths();
-    let finally = analysis.finally_handlers();
+    let mut structure = Structure::of(code, opcodes);
+    let finally = structure.finally_handlers();
     if !finally.is_empty() {
-        analysis.locations = code.locations();
+        structure.locations = code.locations();
     }
-    Points(analysis.flags(&finally))
+    Points(structure.flags(&finally))
 }
 
-impl Analysis {
-    /// The handler that an exception before this unit goes to.
-    fn handler(&self, unit: usize) -> Option<&Handler> {
-        self.handlers.iter().find(|h| h.start <= unit && unit < h.end)
-    }
-
-    fn target(&self, unit: usize) -> Option<usize> {
-        self.handler(unit).map(|h| h.target)
-    }
-
-    fn index(&self, unit: usize) -> Option<usize> {
-        self.at.get(unit).copied().flatten()
-    }
-
-    /// Follows control flow from the start and from every handler.
-    fn find_depths(&mut self) {
-        let mut work = Vec::new();
-        let seed = |unit: usize, depth: i32, work: &mut Vec<(usize, i32)>| {
-            if let Some(index) = self.index(unit) {
-                work.push((index, depth));
-            }
-        };
-        seed(0, 0, &mut work);
-        for handler in &self.handlers {
-            seed(handler.target, handler.depth + i32::from(handler.lasti) + 1, &mut work);
-        }
-        while let Some((index, depth)) = work.pop() {
-            if self.depth[index].is_some() {
-                continue;
-            }
-            self.depth[index] = Some(depth);
-            let i = self.instructions[index];
-            let effect = |jump: c_int| {
-                // SAFETY: a pure function of its arguments.
-                unsafe {
-                    PyCompile_OpcodeStackEffectWithJump(
-                        c_int::from(i.opcode),
-                        i.argument as c_int,
-                        jump,
-                    )
-                }
-            };
-            if let Some(target) = i.jump_target().and_then(|unit| self.index(unit)) {
-                work.push((target, depth + effect(1)));
-            }
-            if i.falls_through()
-                && let Some(next) = self.index(i.next)
-            {
-                // The caller gets the generator; the frame goes on with what POP_TOP takes away.
-                let after = if i.kind == Kind::ReturnGenerator { 1 } else { depth + effect(0) };
-                work.push((next, after));
-            }
-        }
-    }
-
-    /// What the blocks around this unit keep on the stack between statements.
-    fn base(&self, unit: usize) -> i32 {
-        let handler = self.handler(unit);
-        let inside = |start: usize| self.target(start) == handler.map(|h| h.target);
-        let loops = self
-            .loops
-            .iter()
-            .filter(|&&(start, end)| start <= unit && unit < end && inside(start - 1))
-            .count();
-        handler.map_or(0, |h| h.depth) + loops as i32
-    }
-
-    /// Whether a statement can begin at this instruction.
-    fn is_boundary(&self, index: usize) -> bool {
-        self.depth[index] == Some(self.base(self.instructions[index].first))
-    }
-
-    /// Handlers that are bodies of `finally`, with the part of the source they come from.
-    fn finally_handlers(&self) -> Vec<Handler> {
-        let mut found: Vec<Handler> = Vec::new();
-        for handler in &self.handlers {
-            if found.iter().any(|h| h.target == handler.target) {
-                continue;
-            }
-            let Some(start) = self.index(handler.target) else { continue };
-            if self.instructions[start].kind == Kind::PushExcInfo && self.is_finally(start) {
-                found.push(*handler);
-            }
-        }
-        found
-    }
-
-    /// A handler starts here; does it belong to a `finally`, neither to an `except` nor to a `with`?
-    fn is_finally(&self, start: usize) -> bool {
-        let inner = self.depth[start].map(|d| d + 1);
-        for (n, i) in self.instructions[start + 1..].iter().enumerate() {
-            match i.kind {
-                Kind::WithExceptStart | Kind::CheckMatch => return false,
-                // `except:` throws the exception away at once.
-                Kind::PopTop if n == 0 => return false,
-                Kind::PushExcInfo | Kind::Reraise => return true,
-                _ if n > 0 && self.depth[start + 1 + n] == inner => return true,
-                _ => {}
-            }
-        }
-        true
-    }
-
-    /// Units of the exceptional copy of a `finally` body: what its own clean-up handler covers.
-    fn exceptional_copy(&self, handler: &Handler) -> Vec<usize> {
-        let Some(cleanup) = self.target(handler.target) else { return Vec::new() };
-        (handler.target + 1..self.units)
-            .filter(|&unit| {
-                let mut at = unit;
-                for _ in 0..32 {
-                    match self.target(at) {
-                        Some(target) if target == cleanup => return true,
-                        Some(target) if target != at => at = target,
-                        _ => return false,
-                    }
-                }
-                false
-            })
-            .collect()
-    }
-
+impl Structure {
     fn mark_finally(&self, finally: &[Handler], flags: &mut [u8]) {
         for handler in finally {
             let copy = self.exceptional_copy(handler);
@@ -343,72 +125,6 @@ impl Analysis {
                 }
             }
         }
-    }
-
-    /// Whether the statement that begins at `index` opens a `try`, or (if asked) a `with`.
-    fn opens_block(&self, index: usize, or_with: bool) -> bool {
-        /// The expression of a `with` is rarely longer; if it is, the point counts as harmless.
-        const LONGEST: usize = 24;
-        let here = self.target(self.instructions[index].first);
-        let mut only_nops = true;
-        for (n, i) in self.instructions[index..].iter().take(LONGEST).enumerate() {
-            // `try:` itself is a NOP, if anything; its body starts a row of the table.
-            if n > 0 && only_nops && self.begins_body(index + n) && self.target(i.first) != here {
-                return true;
-            }
-            only_nops &= i.kind == Kind::Nop;
-            let ended = n > 0 && !only_nops && self.is_boundary(index + n);
-            match i.kind {
-                Kind::BeforeWith => return or_with,
-                Kind::ForIter => return false,
-                _ if ended || !i.falls_through() || !(or_with || only_nops) => return false,
-                _ => {}
-            }
-        }
-        false
-    }
-
-    /// Whether this row of the table covers the body of a `try` or a `with` (not a handler's own clean-up).
-    fn opens_body(&self, handler: &Handler) -> bool {
-        self.index(handler.target).is_some_and(|i| self.instructions[i].kind == Kind::PushExcInfo)
-    }
-
-    /// The instruction after a call at which its statement is over, and the call's result in place or gone.
-    fn end_of_statement(&self, call: usize) -> Option<usize> {
-        let next = call + 1;
-        if self.instructions.get(next)?.kind == Kind::PopTop
-            && self.depth[next] == Some(self.base(self.instructions[next].first) + 1)
-        {
-            return Some(next);
-        }
-        for index in next..self.instructions.len().min(next + 64) {
-            let i = &self.instructions[index];
-            if self.is_boundary(index) {
-                return Some(index);
-            }
-            if !i.falls_through() || matches!(i.kind, Kind::Call | Kind::Resume | Kind::ForIter) {
-                return None;
-            }
-        }
-        None
-    }
-
-    /// The call that leaves a `with` block without exception: `exit(None, None, None)`.
-    fn is_with_exit(&self, call: usize) -> bool {
-        let i = &self.instructions[call];
-        // PRECALL stands between the arguments and the call on 3.11.
-        let before = &self.instructions[..call];
-        let before = match before.last() {
-            Some(last) if last.kind == Kind::Other => &before[..call - 1],
-            _ => before,
-        };
-        // The same constant three times: what else is called with constants has its callable or its names among them.
-        i.kind == Kind::Call
-            && i.argument == 2
-            && before.len() >= 3
-            && before[before.len() - 3..].iter().all(|b| {
-                b.kind == Kind::LoadConst && b.argument == before[before.len() - 1].argument
-            })
     }
 
     /// Marks the instructions from `index` up to the one that `last` accepts: more than one only where the enter or
@@ -508,22 +224,5 @@ impl Analysis {
             flags[i.unit + 1..i.next.min(self.units)].iter_mut().for_each(|f| *f |= own);
         }
         flags
-    }
-
-    /// The first instruction of the body of a `try`, or of a `with` after its enter.
-    fn begins_body(&self, index: usize) -> bool {
-        let i = &self.instructions[index];
-        self.handlers.iter().any(|h| {
-            let result_of_enter = i32::from(self.is_with(h));
-            h.start == i.first
-                && self.opens_body(h)
-                && self.depth[index] == Some(h.depth + result_of_enter)
-        })
-    }
-
-    /// Whether this row covers the body of a `with`.
-    fn is_with(&self, handler: &Handler) -> bool {
-        let first = self.index(handler.target).and_then(|i| self.instructions.get(i + 1));
-        first.is_some_and(|i| i.kind == Kind::WithExceptStart)
     }
 }
