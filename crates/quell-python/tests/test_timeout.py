@@ -610,3 +610,17 @@ def test_many_threads_at_once(start):
 
     for worker in [start(body) for _ in range(20)]:
         assert worker.done().error is None
+
+
+def test_a_wait_inside_a_with_lock_is_ended():
+    # The lock's `with` releases it on the way out, so the wait may be interrupted although the lock is held.
+    for make in (quell.Lock, quell.RLock):
+        lock = make()
+        with pytest.raises(quell.Timeout), quell.timeout(SHORT), lock:
+            quell.Event().wait()
+        assert lock.acquire(False)
+        lock.release()
+        with lock:
+            with pytest.raises(quell.Timeout), quell.timeout(SHORT):
+                quell.Queue().get()
+            assert not lock.acquire(False) or make is quell.RLock
