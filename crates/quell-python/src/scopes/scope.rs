@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A scope goes through them once, in one thread. While it is ENTERED a timer of the core's monitor leads, at the deadline, to
-//! [`Scope::go_off`] on the [`firing`](super::firing) thread. That sends the owner an interrupt whose exception is private to
+//! [`Scope::go_off`] on the [`firing`] thread. That sends the owner an interrupt whose exception is private to
 //! the scope: a `BaseException`, so that no `except Exception` on the way eats it, marked with the scope's number. At
 //! `__exit__` it turns into `quell.Timeout`. The exception of another scope passes through unchanged, so nested scopes
 //! keep apart whatever order they end in.
