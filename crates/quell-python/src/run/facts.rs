@@ -7,6 +7,7 @@ use quell::{Outcome, Receipt};
 
 use super::limits::Reached;
 use super::place::Seen;
+use crate::cpython::snapshot::Frame;
 
 /// Everything a report tells.
 #[derive(Debug, Clone, Default)]
@@ -54,6 +55,8 @@ pub(super) struct Place {
     pub(super) file: String,
     pub(super) line: u32,
     pub(super) state: State,
+    /// The innermost line of the program's own, where this is one of a library.
+    pub(super) called_from: Option<Frame>,
 }
 
 /// What a thread was doing there.
@@ -133,6 +136,7 @@ impl Facts {
                         file: frame.map(|f| f.file.clone()).unwrap_or_default(),
                         line: frame.map_or(0, |f| f.line),
                         state: State::Ended,
+                        called_from: None,
                     }
                 } else {
                     match thread.place() {

@@ -41,8 +41,19 @@ impl Seen {
             file: frame.file.clone(),
             line: frame.line,
             state: self.state,
+            called_from: match is_of_library(frame) {
+                true => self.frames.iter().find(|f| !is_of_library(f)).cloned(),
+                false => None,
+            },
         })
     }
+}
+
+/// Whether a frame is of the standard library or of an installed package.
+fn is_of_library(frame: &Frame) -> bool {
+    frame.file.starts_with("<frozen ")
+        || frame.file.contains("/lib/python3.")
+        || frame.file.contains("/site-packages/")
 }
 
 /// All Python threads of the process, the main thread first.

@@ -65,7 +65,11 @@ fn at(place: &Place) -> String {
     if place.file.is_empty() {
         return "in no Python code".to_owned();
     }
-    format!("at {} ({}:{})", place.function, near(&place.file), place.line)
+    let at = format!("at {} ({}:{})", place.function, near(&place.file), place.line);
+    match &place.called_from {
+        Some(f) => format!("{at}, called from {} ({}:{})", f.function, near(&f.file), f.line),
+        None => at,
+    }
 }
 
 /// A path as a reader in this directory would write it.
@@ -119,6 +123,9 @@ fn human(facts: &Facts, grace: Duration) -> String {
             millis(delivery),
             show_duration(grace)
         )),
+        (None, Ended::Unwound) if facts.threads.iter().any(|t| t.strikes > 0) => {
+            lines.push(format!("  everything had ended after {}", millis(unwinding)));
+        }
         (None, Ended::Unwound) => {
             lines.push(format!("  the script ended by itself after {}", millis(unwinding)));
         }
@@ -234,6 +241,7 @@ mod tests {
                 file: "/there/\"odd\".py".to_owned(),
                 line: 14,
                 state: State::Blocked("read"),
+                called_from: None,
             }),
             delivery: Some(Duration::from_micros(200)),
             strikes: 1,
