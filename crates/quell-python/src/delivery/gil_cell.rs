@@ -18,6 +18,11 @@ impl<T> GilCell<T> {
         Self(RefCell::new(value))
     }
 
+    /// The value of a cell that nobody else can see.
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut()
+    }
+
     /// Runs `f` on the value. `f` must not release the GIL: nothing in it may run Python code.
     #[inline]
     pub(crate) fn with<R>(&self, _py: Python<'_>, f: impl FnOnce(&mut T) -> R) -> R {

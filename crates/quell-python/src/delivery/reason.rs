@@ -23,6 +23,18 @@ pub(super) struct Reason {
     admit: Option<Arc<dyn Admit>>,
 }
 
+impl Drop for Reason {
+    fn drop(&mut self) {
+        // A thread's pending interrupts are dropped when the thread ends, the main thread's by `exit`, when there is no
+        // interpreter left to give anything back to.
+        // SAFETY: may be called at any time, from any thread.
+        if unsafe { pyo3::ffi::Py_IsInitialized() } == 0 {
+            std::mem::forget(self.exception.get_mut().take());
+            std::mem::forget(self.admit.take());
+        }
+    }
+}
+
 impl Reason {
     pub(super) fn new(exception: Bound<'_, PyAny>, admit: Option<Arc<dyn Admit>>) -> Self {
         Self { exception: GilCell::new(Some(exception.unbind())), admit }
