@@ -102,23 +102,23 @@ impl Slot {
         Taken::Interrupt(interrupt)
     }
 
-    /// Undoes a delivery: first in line again. Owner only. Gives it back if the owner's exit came first.
+    /// Undoes a delivery: first in line again. Owner only. If the owner counts as ended, what was delivered stays so.
     pub(crate) fn put_back(&self, owner: &Thread, mut interrupt: Interrupt) {
-        if !interrupt.fate().went_to(owner) {
+        let undone = interrupt.fate().went_to(owner);
+        if !undone {
             interrupt.renew();
-            let mut fifo = self.fifo.lock();
-            if interrupt.fate().send(owner) {
-                self.insert_front(&mut fifo, interrupt);
-            }
-            return;
         }
         let mut fifo = self.fifo.lock();
+        // Relaxed: EXITED is set under this lock.
         if self.word.load(Relaxed) & EXITED != 0 {
-            // Delivered it was, and so it stays.
             drop(fifo);
             return;
         }
-        interrupt.fate().unsettle();
+        if undone {
+            interrupt.fate().unsettle();
+        } else if !interrupt.fate().send(owner) {
+            unreachable!("nobody else has its new fate");
+        }
         self.insert_front(&mut fifo, interrupt);
     }
 

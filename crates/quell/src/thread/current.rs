@@ -173,8 +173,11 @@ impl std::error::Error for AlreadyRegistered {}
 /// .unwrap();
 /// ```
 ///
+/// A handle that was given up with [`mark_exited`](Thread::mark_exited) in the meantime is taken over all the same, and
+/// stays ended: nobody can interrupt the thread.
+///
 /// # Errors
-/// If the thread has used quell before, or the handle's thread has ended.
+/// If the thread has used quell before, under another handle.
 pub fn adopt(handle: &Thread) -> Result<(), AlreadyRegistered> {
     if let Some(thread) = registered(Thread::clone) {
         return if thread == *handle { Ok(()) } else { Err(AlreadyRegistered { thread }) };

@@ -133,6 +133,8 @@ impl Thread {
     /// For an embedder that learnt that a thread is gone which never [`adopt`](crate::adopt)ed its handle: what is
     /// pending becomes *target exited*, and so does what is sent later. Of a thread that has ended already, nothing
     /// changes.
+    ///
+    /// Not for a thread that runs quell code: it would go on, but nobody could interrupt it any more.
     pub fn mark_exited(&self) {
         self.exit();
     }
