@@ -376,12 +376,14 @@ class Way:
         stdin: bytes | int | None = None,
         cwd: str | os.PathLike[str] | None = None,
         ready: str = READY,
+        settled: Callable[[Run], bool] = lambda _: True,
     ) -> Run:
         """Runs a script that its time limit has to end, and checks what every such run owes:
         exit code 124, within limit + grace, nothing left behind, a report.
 
-        A limit that fired before the script was where it should be says nothing: then the run is
-        repeated with a longer one, so that a loaded machine makes the test slower, not wrong.
+        A limit that fired before the script was where it should be (it has not written ``ready``, or is
+        not ``settled``) says nothing: then the run is repeated with a longer one, so that a loaded
+        machine makes the test slower, not wrong.
         """
         for limit in (timeout, 4 * timeout, 16 * timeout, 64 * timeout):
             run = self.run(
@@ -392,10 +394,10 @@ class Way:
                 cwd=cwd,
                 within=limit + grace + 10 * SLACK,
             )
-            if ready in run.stdout and not _is_underway(run):
+            if ready in run.stdout and not _is_underway(run) and settled(run):
                 break
         else:
-            raise AssertionError(f"never got as far as {ready!r}\n{run}")
+            raise AssertionError(f"never found where it should be\n{run}")
         run = run.limited_by(limit, grace)
         check_limited(run)
         return run

@@ -287,8 +287,8 @@ def executor() -> None:
         started = threading.Barrier(5)
 
         def work(n: int) -> None:
-            started.wait()
             try:
+                started.wait()
                 spin() if n % 2 else time.sleep(3600)
             finally:
                 note(f"cleaned up {n}")
@@ -306,8 +306,8 @@ def fifty_threads() -> None:
     started = threading.Barrier(51)
 
     def work(n: int) -> None:
-        started.wait()
         try:
+            started.wait()
             [spin, held.acquire, threading.Event().wait, lambda: time.sleep(3600)][
                 0 if n < 2 else 1 + n % 3
             ]()
@@ -544,10 +544,11 @@ def shallow_recursion_limit() -> None:
 # ---------------------------------------------------------------- processes
 
 
-def deaf(name: str) -> NoReturn:
+def deaf(name: str, writer: int) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     note(name)
+    os.write(writer, b"x")
     while True:
         time.sleep(3600)
 
@@ -559,10 +560,8 @@ def fork_tree() -> None:
     child = os.fork()
     if child == 0:
         if os.fork() == 0:
-            os.write(writer, b"x")
-            deaf("grandchild")
-        os.write(writer, b"x")
-        deaf("child")
+            deaf("grandchild", writer)
+        deaf("child", writer)
     for _ in range(2):
         os.read(reader, 1)
     try:
@@ -592,8 +591,7 @@ def detached_grandchild() -> None:
     if child == 0:
         os.setsid()
         if os.fork() == 0:
-            os.write(writer, b"x")
-            deaf("daemon")
+            deaf("daemon", writer)
         os._exit(0)
     os.waitpid(child, 0)
     os.read(reader, 1)
