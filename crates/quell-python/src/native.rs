@@ -2,6 +2,9 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use pyo3::Python;
 
 /// Starts a thread in which every signal is blocked: the kernel gives a process's signal to any thread that takes it,
 /// and one that is spent on a thread of ours would not end the blocking call it was meant for.
@@ -15,5 +18,59 @@ pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Resu
         let spawned = std::thread::Builder::new().name(name.into()).spawn(run);
         libc::pthread_sigmask(libc::SIG_SETMASK, old.as_ptr(), std::ptr::null_mut());
         spawned.map(drop)
+    }
+}
+
+/// Lets a native thread visit the interpreter, until the interpreter goes away.
+///
+/// A thread that waits for the GIL while the interpreter is torn down never comes back, or is ended in the middle of its
+/// Rust frames. So every visit is announced, and an `atexit` function closes the door: it waits until nobody is inside, and
+/// lets nobody in any more. One thread visits through one door.
+#[derive(Debug, Default)]
+pub(crate) struct Door {
+    state: Mutex<Visits>,
+    left: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Visits {
+    inside: bool,
+    closed: bool,
+}
+
+impl Door {
+    fn lock(&self) -> MutexGuard<'_, Visits> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `f` with the GIL, which it waits for; `None` when the door is closed or the interpreter gone.
+    pub(crate) fn visit<R>(&self, f: impl FnOnce(Python<'_>) -> R) -> Option<R> {
+        {
+            let mut state = self.lock();
+            if state.closed {
+                return None;
+            }
+            state.inside = true;
+        }
+        let result = Python::try_attach(f);
+        self.lock().inside = false;
+        self.left.notify_all();
+        result
+    }
+
+    /// Whether nobody is let in any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Closes the door for good. Blocks, without the GIL, until the visitor has left; not an interruption point.
+    pub(crate) fn close(&self, py: Python<'_>) {
+        py.detach(|| {
+            let mut state = self.lock();
+            state.closed = true;
+            while state.inside {
+                state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        });
     }
 }

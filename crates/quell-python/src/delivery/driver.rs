@@ -4,9 +4,8 @@
 //! looked. So as long as an interrupt is pending the driver looks again: each millisecond at first, then less and less
 //! often. It takes the GIL for each look and nothing else; all decisions are made with the GIL held.
 //!
-//! *Shutdown.* A native thread that waits for the GIL while the interpreter is torn down is ended by the interpreter,
-//! in the middle of Rust frames. So an `atexit` function, registered when quell is imported, closes the driver and
-//! waits until it is out. After that nothing is delivered any more.
+//! *Shutdown.* An `atexit` function, registered when quell is imported, closes the driver's [`Door`]. After that nothing
+//! is delivered any more.
 
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,6 +17,7 @@ use pyo3::wrap_pyfunction;
 use super::record::{self, Record};
 use super::{gate, impersonate, signal};
 use crate::cpython::thread::ThreadState;
+use crate::native::Door;
 
 /// Between two looks at a fresh interrupt, and at one that has been pending for long.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -28,15 +28,13 @@ const ESCALATE: Duration = Duration::from_millis(20);
 struct Driver {
     shared: Mutex<Shared>,
     changed: Condvar,
+    door: Door,
 }
 
 #[derive(Default)]
 struct Shared {
     work: Vec<Work>,
     running: bool,
-    /// The driver holds the GIL or waits for it.
-    inside: bool,
-    closed: bool,
 }
 
 struct Work {
@@ -59,8 +57,11 @@ fn driver() -> &'static Driver {
     if let Some(driver) = unsafe { known.as_ref() } {
         return driver;
     }
-    let fresh =
-        Box::into_raw(Box::new(Driver { shared: Mutex::default(), changed: Condvar::new() }));
+    let fresh = Box::into_raw(Box::new(Driver {
+        shared: Mutex::default(),
+        changed: Condvar::new(),
+        door: Door::default(),
+    }));
     match DRIVER.compare_exchange(known, fresh, Ordering::AcqRel, Ordering::Acquire) {
         // SAFETY: leaked above, never freed.
         Ok(_) => unsafe { &*fresh },
@@ -84,7 +85,7 @@ pub(super) fn add(py: Python<'_>, record: &Arc<Record>) {
     let driver = driver();
     // The driver never waits for the GIL while it holds this lock.
     let mut shared = driver.lock();
-    if shared.closed {
+    if driver.door.is_closed() {
         return;
     }
     let now = Instant::now();
@@ -116,7 +117,7 @@ fn spawn() -> std::io::Result<()> {
 fn run() {
     let driver = driver();
     let mut shared = driver.lock();
-    while !shared.closed {
+    while !driver.door.is_closed() {
         let now = Instant::now();
         match shared.work.iter().map(|w| w.next).min() {
             None => shared = driver.changed.wait(shared).unwrap_or_else(PoisonError::into_inner),
@@ -126,14 +127,9 @@ fn run() {
             }
             Some(_) => {
                 let mut work = std::mem::take(&mut shared.work);
-                shared.inside = true;
                 drop(shared);
-                let attached = Python::try_attach(|py| work.retain_mut(|w| look(py, w)));
+                driver.door.visit(|py| work.retain_mut(|w| look(py, w)));
                 shared = driver.lock();
-                shared.inside = false;
-                if attached.is_none() {
-                    shared.closed = true;
-                }
                 // What was added meanwhile stays; what is looked after already is not doubled.
                 work.retain(|w| !shared.work.iter().any(|new| Arc::ptr_eq(&new.record, &w.record)));
                 shared.work.append(&mut work);
@@ -208,14 +204,10 @@ fn runs_unseen(work: &mut Work, idle: bool, ts: ThreadState) -> bool {
 #[pyfunction]
 fn shutdown(py: Python<'_>) {
     let driver = driver();
-    py.detach(|| {
-        let mut shared = driver.lock();
-        shared.closed = true;
-        driver.changed.notify_all();
-        while shared.inside {
-            shared = driver.changed.wait(shared).unwrap_or_else(PoisonError::into_inner);
-        }
-    });
+    driver.door.close(py);
+    // For the thread, which looks at the door before each wait.
+    drop(driver.lock());
+    driver.changed.notify_all();
     let work = std::mem::take(&mut driver.lock().work);
     for work in work {
         gate::disarm(py, &work.record);

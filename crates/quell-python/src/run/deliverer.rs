@@ -3,12 +3,9 @@
 //! At a limit it climbs the [`ladder`](super::ladder): it looks, decides for every thread, interrupts, and looks again.
 //! Between the looks it waits for the receipt of what it sent, so that it knows when that was delivered.
 //!
-//! *Shutdown.* A native thread that asks for the GIL while the interpreter is torn down is ended by the interpreter in
-//! the middle of Rust frames. So every visit is announced ([`Door`]), and an `atexit` function closes the door and
-//! waits until the visitor is out.
+//! *Shutdown.* It visits the interpreter through a [`Door`](crate::native::Door), which an `atexit` function closes.
 
 use std::collections::HashMap;
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pyo3::ffi;
@@ -21,51 +18,6 @@ use super::session::{Fired, Session};
 use super::{exception, signals};
 use crate::cpython::thread::ThreadState;
 use crate::delivery::{self, Options, Target};
-
-/// Whether the deliverer may visit the interpreter.
-#[derive(Debug, Default)]
-pub(super) struct Door {
-    state: Mutex<DoorState>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct DoorState {
-    inside: bool,
-    closed: bool,
-}
-
-impl Door {
-    fn lock(&self) -> std::sync::MutexGuard<'_, DoorState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs `f` with the GIL; `None` when that is over.
-    fn visit<R>(&self, f: impl FnOnce(Python<'_>) -> R) -> Option<R> {
-        {
-            let mut state = self.lock();
-            if state.closed {
-                return None;
-            }
-            state.inside = true;
-        }
-        let result = Python::try_attach(f);
-        self.lock().inside = false;
-        self.changed.notify_all();
-        result
-    }
-
-    /// Lets nobody in any more, and waits until nobody is inside. The caller has the GIL.
-    pub(super) fn close(&self, py: Python<'_>) {
-        py.detach(|| {
-            let mut state = self.lock();
-            state.closed = true;
-            while state.inside {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-        });
-    }
-}
 
 /// The body of the thread.
 pub(super) fn body(session: &'static Session) {

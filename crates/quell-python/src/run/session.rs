@@ -16,11 +16,11 @@ use std::time::Instant;
 use super::args::Plan;
 use super::bell::Bell;
 use super::crew::Crew;
-use super::deliverer::Door;
 use super::facts::Facts;
 use super::limits::Reached;
 use super::meter::Readings;
 use super::signals::Presses;
+use crate::native::Door;
 
 static CURRENT: AtomicPtr<Session> = AtomicPtr::new(std::ptr::null_mut());
 

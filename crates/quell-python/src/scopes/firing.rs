@@ -9,51 +9,19 @@
 //! fork the thread is gone; [`_after_fork_child`] forgets it, and the next timeout starts another.
 
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 
 use super::scope::Scope;
+use crate::native::Door;
 use crate::primitives::wait::forget_waiters_after_fork;
 
 struct Firing {
     due: Sender<Arc<Scope>>,
-    gate: Arc<Gate>,
-}
-
-/// Whether the thread may attach to the interpreter, and whether it is attached.
-struct Gate {
-    state: Mutex<(Open, Inside)>,
-    left: Condvar,
-}
-
-type Open = bool;
-type Inside = bool;
-
-impl Gate {
-    /// Runs `work` attached, unless the interpreter is going away.
-    fn attached(&self, work: impl FnOnce(Python<'_>)) {
-        {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            if !state.0 {
-                return;
-            }
-            state.1 = true;
-        }
-        Python::try_attach(work);
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).1 = false;
-        self.left.notify_all();
-    }
-
-    fn close(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0 = false;
-        while state.1 {
-            state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
+    door: Arc<Door>,
 }
 
 /// The running thread's end of things, leaked: it is read by the monitor thread without a lock, so that a fork in
@@ -67,14 +35,14 @@ fn firing() -> &'static Firing {
         return existing;
     }
     let (due, scopes) = channel::<Arc<Scope>>();
-    let gate = Arc::new(Gate { state: Mutex::new((true, false)), left: Condvar::new() });
-    let new = Box::into_raw(Box::new(Firing { due, gate: Arc::clone(&gate) }));
+    let door = Arc::new(Door::default());
+    let new = Box::into_raw(Box::new(Firing { due, door: Arc::clone(&door) }));
     // Release: whoever reads the pointer sees what it points at.
     match FIRING.compare_exchange(ptr::null_mut(), new, AcqRel, Acquire) {
         Ok(_) => {
             let body = move || {
                 for scope in scopes {
-                    gate.attached(|py| scope.go_off(py));
+                    door.visit(|py| scope.go_off(py));
                 }
             };
             // Without a thread no timeout can go off: out of resources beyond repair, and the monitor thread, which
@@ -103,8 +71,7 @@ pub(super) fn submit(scope: Arc<Scope>) {
 /// From now on nothing goes off. Called by `atexit`.
 #[pyfunction]
 pub(super) fn _stop_timeouts(py: Python<'_>) {
-    let gate = Arc::clone(&firing().gate);
-    py.detach(|| gate.close());
+    firing().door.close(py);
 }
 
 /// In the child of a fork: the thread is gone, and so are the monitor's, and all that waited.
