@@ -267,7 +267,8 @@ impl Me<'_> {
 pub fn wait_options(py: Python<'_>, deadline: Option<Instant>) -> PyResult<Wait> {
     let record = Record::current(py);
     let interruptible = holds::covered(py, record)? && !swallow::would_swallow(py);
-    Ok(Wait { deadline, interruptible, signals: signal::runs_handlers() })
+    // The thread that would end the wait needs the GIL, which takes longer to come by than a moment's look.
+    Ok(Wait { deadline, interruptible, signals: signal::runs_handlers(), at_once: true })
 }
 
 /// Notes that the calling thread has acquired the lock `key`.

@@ -238,7 +238,7 @@ pub(crate) fn insist<T: Send>(
     object: &dyn Waitable,
     operation: impl Fn(&Wait) -> Result<T, WaitError> + Send + Sync,
 ) -> T {
-    let wait = Wait { deadline: None, interruptible: false, signals: false };
+    let wait = Wait::new().shielded();
     note(py, object);
     let value = py.detach(|| {
         loop {

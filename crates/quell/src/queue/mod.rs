@@ -357,7 +357,7 @@ impl<T> Queue<T> {
 
     /// Looks for a moment whether an operation need not wait any more; not if there is a reason not to wait at all.
     fn soon(&self, what: u8, wait: &Wait) -> bool {
-        if wait.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        if wait.at_once || wait.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return false;
         }
         for look in 0..LOOKS {

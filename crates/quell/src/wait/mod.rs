@@ -67,12 +67,15 @@ pub struct Wait {
     /// Whether a signal handler that ran in this thread, or a [`nudge`](crate::Thread::nudge), ends the wait with
     /// [`WaitError::Signalled`]. For embedders that have signal handlers of their own to run.
     pub signals: bool,
+    /// Whether to sleep at once, without first looking for a moment if the wait is over before it has begun. For embedders
+    /// whose threads take turns: while this one looks, the one that would end the wait may not get its turn.
+    pub at_once: bool,
 }
 
 impl Wait {
     /// For ever, interruptible, whatever signals come.
     pub const fn new() -> Wait {
-        Wait { deadline: None, interruptible: true, signals: false }
+        Wait { deadline: None, interruptible: true, signals: false, at_once: false }
     }
 
     /// Until `deadline` at most.
