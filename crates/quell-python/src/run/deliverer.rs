@@ -6,6 +6,7 @@
 //! *Shutdown.* It visits the interpreter through a [`Door`](crate::native::Door), which an `atexit` function closes.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use pyo3::ffi;
@@ -17,6 +18,7 @@ use super::ladder::{self, Act, Answer, MainAt, PACE, Rung};
 use super::session::{Fired, Session};
 use super::{exception, signals};
 use crate::cpython::thread::ThreadState;
+use crate::delivery::gil_cell::GilCell;
 use crate::delivery::{self, Options, Target};
 
 /// The body of the thread.
@@ -76,6 +78,26 @@ impl Struck {
     }
 }
 
+/// What [`on_main_signal`] has sent, until the deliverer takes it over.
+static BY_SIGNAL: GilCell<Option<Struck>> = GilCell::new(None);
+
+/// In the main thread, in the handler of the signal that the monitor sends while nobody gets through: interrupts the
+/// main thread, unless the deliverer has done it.
+pub(super) fn on_main_signal(py: Python<'_>) {
+    let Some(session) = Session::current() else { return };
+    let Some(fired) = session.fired() else { return };
+    if session.asked_main.swap(true, SeqCst) || main_at() != MainAt::Script {
+        return;
+    }
+    let struck = delivery::main_target(py)
+        .and_then(|main| strike(py, session, fired, &main, Rung::Ask, None));
+    match struck {
+        Ok(struck) => drop(BY_SIGNAL.with(py, |slot| slot.replace(struck))),
+        // The deliverer tries again, and notes why it fails if it does.
+        Err(_) => session.asked_main.store(false, SeqCst),
+    }
+}
+
 /// Up the ladder, until the process ends or cannot be asked any more.
 fn climb(session: &'static Session, fired: &Fired) {
     let mut struck: HashMap<u64, Struck> = HashMap::new();
@@ -100,6 +122,9 @@ fn look(
     rung: Rung,
     struck: &mut HashMap<u64, Struck>,
 ) {
+    if let Some(sent) = BY_SIGNAL.with(py, Option::take) {
+        struck.insert(sent.target.tstate_id(), sent);
+    }
     let main_at = main_at();
     let mut wanted = Vec::new();
     if let Ok(main) = delivery::main_target(py) {
@@ -132,6 +157,13 @@ fn look(
             Act::Leave => {}
             Act::Poke => {
                 let _ = delivery::poke(py, &target, options(rung));
+            }
+            Act::Strike
+                if target.is_main()
+                    && answer == Answer::NotAsked
+                    && session.asked_main.swap(true, SeqCst) =>
+            {
+                // The signal was faster; the next look finds what it sent.
             }
             Act::Strike => match strike(py, session, fired, &target, rung, last) {
                 Ok(new) => {

@@ -91,6 +91,7 @@ pub fn ready(py: Python<'_>) -> PyResult<()> {
     exception::check(py, session.plan.exception.as_ref())?;
     fork::install(py)?;
     finish::install(py)?;
+    crate::delivery::on_main_signal(deliverer::on_main_signal);
     signals::install(py)?;
     session.set_ready();
     Ok(())

@@ -5,12 +5,15 @@
 //! reached; from then on it has a table of its own, so that a script which has used up all
 //! descriptors can still be reported on.
 
-use std::time::Instant;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
 
+use super::ladder::PACE;
 use super::limits::Reached;
 use super::progress::Progress;
 use super::session::{Fired, Session};
 use super::{children, end, meter, place};
+use crate::delivery;
 
 /// The body of the thread.
 pub(super) fn body(session: &'static Session) {
@@ -43,11 +46,22 @@ pub(super) fn body(session: &'static Session) {
                 if now >= fired.end {
                     end::killed(session, fired);
                 }
-                Some(fired.end)
+                Some(urge(session, now).min(fired.end))
             }
         };
         session.bell.wait(ticket, next);
     }
+}
+
+/// While nobody has got through to the main thread, signals it: native code that keeps the GIL may run signal handlers now
+/// and then, as regular expressions do, and the handler interrupts ([`deliverer::on_main_signal`]). Returns when to
+/// look again.
+fn urge(session: &Session, now: Instant) -> Instant {
+    if session.is_ready() && !session.asked_main.load(SeqCst) {
+        delivery::kick_main();
+        return now + PACE;
+    }
+    now + Duration::from_secs(3600)
 }
 
 /// When the time limit is over; `None` without one.

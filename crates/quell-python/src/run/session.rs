@@ -41,6 +41,8 @@ pub(super) struct Session {
     pub(super) door: Door,
     pub(super) readings: Readings,
     pub(super) presses: Presses,
+    /// Whether the main thread has been interrupted for the limit, by whomever.
+    pub(super) asked_main: AtomicBool,
     stopping: AtomicBool,
     readiness: AtomicU8,
     fired: OnceLock<Fired>,
@@ -85,6 +87,7 @@ impl Session {
             door: Door::default(),
             readings: Readings::default(),
             presses: Presses::default(),
+            asked_main: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             readiness: AtomicU8::new(Readiness::Starting as u8),
             fired: OnceLock::new(),

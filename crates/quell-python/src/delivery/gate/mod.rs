@@ -92,8 +92,9 @@ fn is_polite(py: Python<'_>, top: Frame) -> PyResult<bool> {
     for frame in top.stack().skip(1) {
         let Some(code) = frame.code() else { continue };
         let flags = Points::of(py, code)?.at(frame.lasti());
-        let acquiring =
-            flags & BEFORE_TRY != 0 && called.code().is_some_and(|c| c.is_named(c"acquire"));
+        // What `threading.Condition.wait` does to its lock before its `try` is named like the second.
+        let acquires = |c: Code| c.is_named(c"acquire") || c.is_named(c"_release_save");
+        let acquiring = flags & BEFORE_TRY != 0 && called.code().is_some_and(acquires);
         if flags & (IN_FINALLY | ENTERING | LEAVING) != 0 || acquiring {
             return Ok(false);
         }

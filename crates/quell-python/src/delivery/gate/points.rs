@@ -10,8 +10,8 @@
 //! - after a statement that calls something, if the next instruction has the same handlers as the call; where the
 //!   statement throws the call's result away, the `POP_TOP` that does it.
 //!
-//! Of these, not the ones after which the next statement opens a `try` or a `with`: `lock.acquire(); try:` is whole
-//! for any lock. And none inside the body of a `finally`.
+//! Of these, not the ones after a statement that is followed by a `try` or a `with`, at once or after assignments that call
+//! nothing: `lock.acquire(); try:` is whole for any lock. And none inside the body of a `finally`.
 //!
 //! *Where statements end.* The compiler keeps no record of it, but between statements the value stack holds nothing
 //! but what the enclosing blocks keep there (iterators of loops, exits of `with`, exceptions being handled). The
@@ -41,7 +41,7 @@ pub(super) const IN_FINALLY: u8 = 4;
 pub(super) const ENTERING: u8 = 8;
 /// The exit of a context manager runs here.
 pub(super) const LEAVING: u8 = 16;
-/// A call whose statement is followed by one that opens a `try`.
+/// A call whose statement is followed by a `try` or a `with`, in the same sense.
 pub(super) const BEFORE_TRY: u8 = 32;
 
 /// What the gate knows of a code object: one byte of flags per code unit.
@@ -197,7 +197,7 @@ impl Structure {
                         }
                         let after = if last.kind == Kind::PopTop { end + 1 } else { end };
                         if after < self.instructions.len()
-                            && (self.begins_body(after) || self.opens_block(after, false))
+                            && (self.begins_body(after) || self.opens_block(after, true))
                         {
                             self.mark_until(&mut flags, BEFORE_TRY, index, |_| true);
                         }

@@ -234,23 +234,28 @@ impl Structure {
             .collect()
     }
 
-    /// Whether the statement that begins at `index` opens a `try`, or (if asked) a `with`.
+    /// Whether what begins at `index` opens a `try`, or (if asked) a `with`: as the very next statement or, if asked for a
+    /// `with` too, after a few simple ones, which call nothing and go straight on.
     pub(super) fn opens_block(&self, index: usize, or_with: bool) -> bool {
-        /// The expression of a `with` is rarely longer; if it is, the point counts as harmless.
+        /// If more comes before it, the point counts as harmless.
         const LONGEST: usize = 24;
         let here = self.target(self.instructions[index].first);
-        let mut only_nops = true;
+        let (mut only_nops, mut calls) = (true, false);
         for (n, i) in self.instructions[index..].iter().take(LONGEST).enumerate() {
+            let at = index + n;
             // `try:` itself is a NOP, if anything; its body starts a row of the table.
-            if n > 0 && only_nops && self.begins_body(index + n) && self.target(i.first) != here {
+            if n > 0 && !calls && self.begins_body(at) && self.target(i.first) != here {
                 return true;
             }
             only_nops &= i.kind == Kind::Nop;
-            let ended = n > 0 && !only_nops && self.is_boundary(index + n);
+            if n > 0 && calls && self.is_boundary(at) {
+                return false;
+            }
             match i.kind {
                 Kind::BeforeWith => return or_with,
-                Kind::ForIter => return false,
-                _ if ended || !i.falls_through() || !(or_with || only_nops) => return false,
+                Kind::ForIter | Kind::Jump { .. } => return false,
+                _ if !i.falls_through() || !(or_with || only_nops) => return false,
+                Kind::Call => calls = true,
                 _ => {}
             }
         }

@@ -89,6 +89,25 @@ fn not_between_open_and_with() {
 }
 
 #[test]
+fn not_before_a_try_after_assignments() {
+    // As in `threading.Condition.wait`.
+    let (safe, _) = lines(
+        "def f(lock):
+    state = lock.give_up()
+    got = False
+    n = 0
+    try:
+        got = lock.wait()
+        got = lock.wait()
+    finally:
+        lock.restore(state)
+",
+    );
+    assert!(!safe.contains(&3) && !safe.contains(&4), "{safe:?}");
+    assert!(safe.contains(&6), "{safe:?}");
+}
+
+#[test]
 fn a_result_is_stored_before_anything_is_raised() {
     attached(|py| {
         let (code, _) = compile(
