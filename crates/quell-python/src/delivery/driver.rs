@@ -213,6 +213,7 @@ fn shutdown(py: Python<'_>) {
         gate::disarm(py, &work.record);
     }
     impersonate::end(py);
+    signal::close();
 }
 
 /// In the child of a fork: only the calling thread is left, and no driver.

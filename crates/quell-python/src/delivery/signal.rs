@@ -14,7 +14,8 @@
 
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::{ffi, wrap_pyfunction};
@@ -153,9 +154,13 @@ fn handler(py: Python<'_>, signum: &Bound<'_, PyAny>, frame: &Bound<'_, PyAny>) 
 
 /// Sends the signal to a thread of this interpreter, whose state was found with the GIL held since.
 pub(super) fn kick(ts: ThreadState) -> bool {
+    send(ts.ident())
+}
+
+fn send(ident: u64) -> bool {
     let number = SIGNAL.load(GIL);
-    // SAFETY: the thread has a state, so it has not ended; its ident is its pthread_t.
-    number > 0 && unsafe { libc::pthread_kill(ts.ident() as libc::pthread_t, number) == 0 }
+    // SAFETY: the callers name threads that have not ended; an ident is a pthread_t.
+    number > 0 && ident != 0 && unsafe { libc::pthread_kill(ident as libc::pthread_t, number) == 0 }
 }
 
 /// See [`on_main_signal`](super::on_main_signal).
@@ -163,11 +168,30 @@ pub(super) fn set_hook(hook: fn(Python<'_>)) {
     let _ = HOOK.set(hook);
 }
 
+// Whether a thread without the GIL may signal the main thread. The interpreter gives its handlers up when it ends, and
+// then the signal would end the process: so the last of Python's exit functions goes from OPEN to CLOSED, for good, and waits
+// while somebody is between OPEN and KICKING and back.
+const OPEN: u8 = 0;
+const KICKING: u8 = 1;
+const CLOSED: u8 = 2;
+static WINDOW: AtomicU8 = AtomicU8::new(OPEN);
+
 /// See [`kick_main`](super::kick_main).
 pub(super) fn kick_main() -> bool {
-    let (number, main) = (SIGNAL.load(GIL), MAIN.load(GIL));
-    // SAFETY: the main thread's pthread_t is valid as long as the process.
-    number > 0 && main != 0 && unsafe { libc::pthread_kill(main as libc::pthread_t, number) == 0 }
+    if WINDOW.compare_exchange(OPEN, KICKING, SeqCst, SeqCst).is_err() {
+        return false;
+    }
+    // The main thread does not end before the process.
+    let sent = send(MAIN.load(GIL));
+    WINDOW.store(OPEN, SeqCst);
+    sent
+}
+
+/// From now on nobody without the GIL signals the main thread.
+pub(super) fn close() {
+    while WINDOW.compare_exchange(OPEN, CLOSED, SeqCst, SeqCst) == Err(KICKING) {
+        std::thread::yield_now();
+    }
 }
 
 /// `threading.get_ident()` of the main thread.
@@ -195,4 +219,6 @@ pub(super) fn runs_handlers() -> bool {
 /// In the child of a fork the calling thread has become the main one.
 pub(super) fn after_fork() {
     MAIN.store(0, GIL);
+    // A thread that was kicking is not here.
+    WINDOW.store(OPEN, SeqCst);
 }

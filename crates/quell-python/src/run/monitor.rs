@@ -54,7 +54,7 @@ pub(super) fn body(session: &'static Session) {
 }
 
 /// While nobody has got through to the main thread, signals it: native code that keeps the GIL may run signal handlers now
-/// and then, as regular expressions do, and the handler interrupts ([`deliverer::on_main_signal`]). Returns when to
+/// and then, as regular expressions do, and the handler interrupts ([`on_main_signal`](super::deliverer::on_main_signal)). Returns when to
 /// look again.
 fn urge(session: &Session, now: Instant) -> Instant {
     if session.is_ready() && !session.asked_main.load(SeqCst) {
