@@ -15,6 +15,7 @@ SCRIPT = SCRIPTS / "ladder.py"
 #: What unwinds, and what it has to say before it does.
 UNWINDS = {
     "swallows_in_sleep": ["cleaned up"],
+    "sleeps_with_the_gil": ["cleaned up"],
     "swallows_nested": ["cleaned up"],
     "swallows_and_starts_again": ["cleaned up"],
     "swallows_with_suppress": ["cleaned up"],
@@ -46,7 +47,7 @@ UNWINDS = {
 
 #: What nothing inside the process can reach; with the tag of the line the tracebacks have to show.
 KILLED = {
-    "keeps_the_gil": "keeps_the_gil",
+    "keeps_the_gil": "lock_twice",
     "keeps_the_gil_in_a_thread": "keeps_the_gil_in_a_thread",
     "finalizer_loops": "finalizer_loops",
     "children_while_the_gil_is_kept": None,
@@ -76,7 +77,8 @@ def said(run: Run) -> list[str]:
 
 @pytest.mark.parametrize("name", UNWINDS)
 def test_unwinds(way: Way, name: str) -> None:
-    run = way.limited(SCRIPT, name)
+    # Time enough before force, which may cut the cleanup that is looked for, on a machine with more to do.
+    run = way.limited(SCRIPT, name, grace=3.0)
     assert said(run) == sorted(UNWINDS[name]), str(run)
     assert run.report is not None
     assert run.report["ended"] == "unwound", str(run)

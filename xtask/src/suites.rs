@@ -230,6 +230,9 @@ fn python(
         // Mostly these wait for processes that wait: one more than there are processors keeps them all busy.
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         command.args(["--numprocesses", &(processors + 1).to_string(), "--dist", "worksteal"]);
+        // Limits of a quarter of a second, on a machine that has other things to do: what fails gets a second try, and the
+        // summary names it.
+        command.args(["--reruns", "1", "-rR"]);
         command.env("QUELL_VENV_PYTHON", environment.program("python"));
         match binary {
             Some(binary) => command.env("QUELL_BIN", binary),

@@ -192,7 +192,8 @@ def test_a_burst_of_100_000_arrives_whole_and_in_order(start):
                 except Mine as error:
                     got.append(error.args[0])
 
-    worker = start(victim)
+    # Blocked: inside the mask, that is.
+    worker = start(victim).blocked()
     receipts = [quell.interrupt(worker, Mine(i)) for i in range(count)]
     worker.done()
     assert worker.error is None
@@ -214,7 +215,7 @@ def test_withdrawals_race_deliveries(start):
                     got.append(error.args[0])
             quell.shield().__enter__()
 
-    worker = start(victim)
+    worker = start(victim).blocked()
     withdrawn = []
     receipts = []
     for i in range(rounds):

@@ -199,12 +199,29 @@ def handles_and_goes_on() -> None:
 # ---------------------------------------------------------------- native code
 
 
+def lock_twice() -> None:
+    """A mutex of C's that its holder waits for: a native call that keeps the GIL, and that no signal ends."""
+    libc = ctypes.PyDLL(None)
+    mutex = ctypes.create_string_buffer(256)
+    libc.pthread_mutex_lock(mutex)
+    libc.pthread_mutex_lock(mutex)  # lock_twice
+
+
 @script
 def keeps_the_gil() -> None:
-    libc = ctypes.PyDLL(None)
     try:
         ready()
-        libc.sleep(3600)  # keeps_the_gil
+        lock_twice()
+    finally:
+        note("cleaned up")
+
+
+@script
+def sleeps_with_the_gil() -> None:
+    try:
+        ready()
+        # A signal ends it.
+        ctypes.PyDLL(None).sleep(3600)
     finally:
         note("cleaned up")
 
@@ -619,9 +636,8 @@ def shell_tree() -> None:
 @script
 def children_while_the_gil_is_kept() -> None:
     subprocess.Popen(["sleep", "3600"])
-    libc = ctypes.PyDLL(None)
     ready()
-    libc.sleep(3600)
+    lock_twice()
 
 
 # ---------------------------------------------------------------- other limits
