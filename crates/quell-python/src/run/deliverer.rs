@@ -86,7 +86,8 @@ static BY_SIGNAL: GilCell<Option<Struck>> = GilCell::new(None);
 pub(super) fn on_main_signal(py: Python<'_>) {
     let Some(session) = Session::current() else { return };
     let Some(fired) = session.fired() else { return };
-    if session.asked_main.swap(true, SeqCst) || main_at() != MainAt::Script {
+    // Whoever turns the flag sends the interrupt, or turns it back.
+    if main_at() != MainAt::Script || session.asked_main.swap(true, SeqCst) {
         return;
     }
     let struck = delivery::main_target(py)
@@ -170,6 +171,9 @@ fn look(
                     struck.insert(target.tstate_id(), new);
                 }
                 Err(error) => {
+                    if target.is_main() && answer == Answer::NotAsked {
+                        session.asked_main.store(false, SeqCst);
+                    }
                     let note = format!("an interrupt could not be sent: {}", error.value(py));
                     let mut facts = session.facts();
                     if !facts.notes.contains(&note) {
