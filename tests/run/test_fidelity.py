@@ -146,7 +146,7 @@ OTHER = {
     "not a package": case("-m", "identity.nothing"),
     "empty script": case("-", stdin=b""),
     "empty code": case("-c", ""),
-    "not to be read": case("/root/no/such"),
+    "not to be read": case("/nowhere/no/such"),
     "a folder without main": case("packaged/inner"),
     "warnings as errors": case("tracebacks.py", "warned", PYTHONWARNINGS="error"),
     "all warnings": case("tracebacks.py", "warned", PYTHONWARNINGS="always"),
