@@ -403,8 +403,9 @@ def test_records_of_ended_threads_are_given_up() -> None:
         def round():
             go = threading.Event()
             def spin():
-                go.set()
                 try:
+                    # Inside: an interrupt before the try would have its traceback printed, which takes memory of its own.
+                    go.set()
                     while True: pass
                 except Stop:
                     pass
