@@ -61,7 +61,7 @@ thread_local! {
 }
 
 /// The attribute that marks an exception as raised by quell, while it may still be swallowed.
-const MARK: &std::ffi::CStr = c"__quell_serial__";
+const MARK: &str = "__quell_serial__";
 
 impl Record {
     /// The calling thread's record.
@@ -207,7 +207,7 @@ impl Record {
         let exception = exception.into_bound(py);
         let serial = self.state(py, |s| s.last.as_ref().map_or(1, |(_, n)| n + 1));
         // An exception that takes no attributes is not recognised where it is swallowed.
-        let _ = exception.setattr(c_str(MARK), serial);
+        let _ = exception.setattr(MARK, serial);
         let previous = self.state(py, |s| {
             s.ceiling = None;
             s.shielded = false;
@@ -226,7 +226,7 @@ impl Record {
     /// The interpreter has swallowed `exception` in the calling thread: if it is the one raised last, it is pending
     /// again, not to be raised above the frame that runs now.
     pub(super) fn swallowed(&self, py: Python<'_>, exception: &Bound<'_, PyAny>) -> bool {
-        let Ok(serial) = exception.getattr(c_str(MARK)).and_then(|n| n.extract::<i64>()) else {
+        let Ok(serial) = exception.getattr(MARK).and_then(|n| n.extract::<i64>()) else {
             return false;
         };
         let Some((interrupt, _)) =
@@ -246,10 +246,6 @@ impl Record {
         quell::interrupt::requeue_front(interrupt);
         true
     }
-}
-
-fn c_str(text: &'static std::ffi::CStr) -> &'static str {
-    text.to_str().unwrap_or_default()
 }
 
 /// Whether the sender of `interrupt` wants it raised where the calling thread is.

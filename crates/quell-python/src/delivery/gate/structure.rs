@@ -79,11 +79,11 @@ pub(super) struct Structure {
     pub(super) handlers: Vec<Handler>,
     pub(super) locations: Vec<Option<Location>>,
     /// Instruction that a unit belongs to, prefixes included; caches belong to none.
-    pub(super) at: Vec<Option<usize>>,
+    at: Vec<Option<usize>>,
     /// Depth of the value stack before each instruction, where control can reach it.
     pub(super) depth: Vec<Option<i32>>,
     /// Bodies of `for` loops: from after FOR_ITER to its exit.
-    pub(super) loops: Vec<(usize, usize)>,
+    loops: Vec<(usize, usize)>,
 }
 
 impl Structure {
