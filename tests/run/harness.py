@@ -33,6 +33,9 @@ SLACK = float(os.environ.get("QUELL_SLACK", "1.0"))
 #: Multiplies the counts of the stress tests; 1 is the default suite.
 STRESS = int(os.environ.get("QUELL_STRESS", "1"))
 
+#: The ways that are tested.
+WAYS = os.environ.get("QUELL_WAYS", "binary,module").split(",")
+
 #: What a script prints when it is where the limit has to find it.
 READY = "READY"
 

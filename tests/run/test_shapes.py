@@ -7,12 +7,13 @@ import json
 import sys
 
 import pytest
-from harness import SCRIPTS, STRESS, Way
+from harness import SCRIPTS, STRESS, WAYS, Way
 
 sys.path.insert(0, str(SCRIPTS))
 import shapes
 
-ROUNDS = 100 * STRESS
+#: A hundred of each shape on each interpreter, shared by the ways to start it.
+ROUNDS = 100 * STRESS // len(WAYS)
 EVERY = [*shapes.LOOPS, *shapes.PLACES, *shapes.CALLEES]
 
 

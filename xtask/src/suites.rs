@@ -49,7 +49,12 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> anyhow::Result<()
     if options.python() {
         let tools = venv::tools(session, &found)?;
         for interpreter in &chosen {
-            python(session, &tools, interpreter, options);
+            let newer = |other: &&Interpreter| other.minor() == interpreter.minor();
+            let ways = match chosen.iter().rev().find(newer) {
+                Some(newest) if newest.tag != interpreter.tag => Ways::Binary,
+                _ => Ways::Both,
+            };
+            python(session, &tools, interpreter, ways, options);
         }
         if let Some(newest) = chosen.last()
             && !options.is_partial()
@@ -203,11 +208,21 @@ fn has_models(way: &str) -> bool {
         .any(|file| file.file_name().to_string_lossy().starts_with(&format!("{way}_")))
 }
 
+/// In which ways the suites of the command start it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ways {
+    /// As the binary, and as `python -m quell`.
+    Both,
+    /// As the binary alone: on interpreters that differ from another one in the patch release only.
+    Binary,
+}
+
 /// Everything that runs on one interpreter.
 fn python(
     session: &mut Session,
     tools: &Environment,
     interpreter: &Interpreter,
+    ways: Ways,
     options: &Options,
 ) {
     let tag = &interpreter.tag;
@@ -234,9 +249,13 @@ fn python(
         // summary names it.
         command.args(["--reruns", "1", "-rR"]);
         command.env("QUELL_VENV_PYTHON", environment.program("python"));
-        match binary {
+        match &binary {
             Some(binary) => command.env("QUELL_BIN", binary),
             None => command.env_remove("QUELL_BIN"),
+        };
+        match (ways, binary) {
+            (Ways::Binary, Some(_)) => command.env("QUELL_WAYS", "binary"),
+            _ => command.env_remove("QUELL_WAYS"),
         };
         session.step(format!("{tag}: command on real input"), kind, LIMIT, command);
     }
