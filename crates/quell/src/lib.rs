@@ -49,9 +49,9 @@ pub mod wait;
 
 pub use fork::after_fork_child;
 pub use interrupt::{
-    Interrupt, Interrupted, MaskGuard, Outcome, Receipt, ShieldGuard, checkpoint, enter_mask,
-    enter_shield, leave_mask, leave_shield, mask, mask_depth, requeue_front, shield, shield_depth,
-    take_pending,
+    Interrupt, Interrupted, MaskGuard, Outcome, Receipt, ShieldGuard, UnmaskGuard, checkpoint,
+    enter_mask, enter_shield, leave_mask, leave_shield, mask, mask_depth, requeue_front, shield,
+    shield_depth, take_pending, unmask,
 };
 pub use queue::{GetError, PutError, Queue};
 pub use sync::{Event, Lock, LockGuard, NotOwner, RLock, RLockGuard, RawLock, RawRLock};

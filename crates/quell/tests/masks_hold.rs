@@ -153,3 +153,26 @@ fn no_interrupt_is_raised_inside() {
     assert_eq!(target.join().unwrap(), rounds);
     holder.join().unwrap();
 }
+
+/// What `unmask` lets in is delivered inside; what it suspended is back afterwards, whatever the stretch left behind.
+#[test]
+fn an_unmasked_stretch_lets_in_and_is_undone() {
+    let _mask = quell::mask();
+    let _shield = quell::shield();
+    let me = quell::current();
+    me.interrupt(Interrupt::new(()));
+    {
+        let _unmasked = quell::unmask();
+        assert!(quell::checkpoint().is_err());
+        quell::enter_mask();
+    }
+    assert_eq!((quell::mask_depth(), quell::shield_depth()), (1, 1));
+    me.interrupt(Interrupt::new(()));
+    let _ = std::panic::catch_unwind(|| {
+        let _unmasked = quell::unmask();
+        std::panic::resume_unwind(Box::new("on purpose"));
+    });
+    assert_eq!((quell::mask_depth(), quell::shield_depth()), (1, 1));
+    assert!(quell::checkpoint().is_ok());
+    assert_eq!(me.withdraw_all(), 1);
+}

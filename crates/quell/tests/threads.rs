@@ -270,3 +270,82 @@ mod signals {
         }
     }
 }
+
+#[test]
+fn a_timed_join_and_a_timed_park() {
+    let go_on = Arc::new(Event::new());
+    let handle = {
+        let go_on = Arc::clone(&go_on);
+        thread::spawn(move || go_on.wait().is_ok())
+    };
+    let handle = match handle.join_timeout(Duration::from_millis(1)) {
+        Err(JoinError::TimedOut(handle)) => handle,
+        other => panic!("{other:?}"),
+    };
+    go_on.set();
+    assert!(handle.join().unwrap());
+    assert!(thread::park_timeout(Duration::from_millis(1)).is_err());
+    assert!(thread::park_until(Instant::now()).is_err());
+    quell::current().unpark();
+    thread::park_timeout(Duration::from_secs(3600)).unwrap();
+}
+
+#[test]
+fn a_thread_starts_in_the_masks_it_was_given() {
+    let depths = || (quell::mask_depth(), quell::shield_depth());
+    let started = |builder: Builder| builder.spawn(depths).unwrap().join().unwrap();
+    assert_eq!(started(Builder::new()), (0, 0));
+    assert_eq!(started(Builder::new().masked()), (1, 0));
+    assert_eq!(started(Builder::new().shielded()), (0, 1));
+    assert_eq!(started(Builder::new().inherit_masks()), (0, 0));
+    let _mask = quell::mask();
+    assert_eq!(started(Builder::new().inherit_masks()), (1, 0));
+    let _shield = quell::shield();
+    assert_eq!(started(Builder::new().inherit_masks()), (1, 1));
+    assert_eq!(started(Builder::new()), (0, 0));
+}
+
+/// A thread that starts shielded, interrupted before it has run, gets it where it lets it in and nowhere before.
+#[test]
+fn a_shielded_thread_is_reached_where_it_lets_it_in() {
+    let builder = Builder::new().shielded();
+    let handle = builder
+        .spawn(|| {
+            quell::sleep(Duration::from_micros(10)).expect("shielded");
+            let unmasked = quell::unmask();
+            let inside =
+                quell::checkpoint().is_err() || quell::sleep(Duration::from_secs(3600)).is_err();
+            drop(unmasked);
+            inside && quell::shield_depth() == 1
+        })
+        .unwrap();
+    handle.thread().interrupt(Interrupt::new(()));
+    assert!(handle.join().unwrap());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_processor_time_of_any_thread() {
+    let (go_on, spin) = (Arc::new(Event::new()), Arc::new(Event::new()));
+    let thread = {
+        let (go_on, spin) = (Arc::clone(&go_on), Arc::clone(&spin));
+        thread::spawn(move || {
+            spin.wait().unwrap();
+            let mine = quell::current();
+            let before = mine.cpu_time().unwrap();
+            while mine.cpu_time().unwrap() < before + Duration::from_millis(5) {}
+            go_on.wait().unwrap();
+        })
+    };
+    spin.set();
+    while thread.thread().cpu_time().is_none_or(|time| time < Duration::from_millis(5)) {
+        std::thread::yield_now();
+    }
+    let handle = thread.thread().clone();
+    go_on.set();
+    thread.join().unwrap();
+    assert_eq!(handle.cpu_time(), None);
+    let nobody = Thread::unattached(None);
+    assert_eq!(nobody.cpu_time(), None);
+    nobody.mark_exited();
+}

@@ -1,9 +1,11 @@
 //! The error that a delivered interrupt becomes.
 
 use super::Interrupt;
+use super::scope::Shared;
 use crate::thread::Thread;
 use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
 /// The operation was interrupted. It had no effect.
 ///
@@ -45,6 +47,11 @@ impl Interrupted {
     /// The thread that was interrupted.
     pub fn thread(&self) -> &Thread {
         &self.thread
+    }
+
+    /// The scope it was aimed at.
+    pub(super) fn aim(&self) -> Option<&Arc<Shared>> {
+        self.interrupt.aim()
     }
 
     /// The interrupt itself, for instance to send it on to another thread.

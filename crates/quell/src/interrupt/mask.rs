@@ -99,6 +99,46 @@ impl Drop for ShieldGuard {
     }
 }
 
+/// Inside, the masks and shields around it do not hold. For a stretch within them that may be interrupted anywhere,
+/// such as the body of a thread that was [started masked](crate::thread::Builder::masked) so that nothing comes
+/// before its handlers are in place. The `restore` of GHC's `mask`.
+///
+/// ```
+/// use quell::Interrupt;
+///
+/// let _mask = quell::mask();
+/// quell::current().interrupt(Interrupt::new("stop"));
+/// assert!(quell::checkpoint().is_ok());
+/// let unmasked = quell::unmask();
+/// assert!(quell::checkpoint().is_err());
+/// drop(unmasked);
+/// assert_eq!(quell::mask_depth(), 1);
+/// ```
+#[inline]
+pub fn unmask() -> UnmaskGuard {
+    let depths = local(|l| (l.mask.replace(0), l.shield.replace(0)));
+    UnmaskGuard { mask: depths.0, shield: depths.1, here: PhantomData }
+}
+
+/// A stretch without the masks and shields around it; see [`unmask`]. Dropping it puts them back, whatever masks the
+/// stretch itself has left behind.
+#[must_use = "the masks are back when the guard is dropped"]
+pub struct UnmaskGuard {
+    mask: u32,
+    shield: u32,
+    here: PhantomData<*const ()>,
+}
+
+impl Drop for UnmaskGuard {
+    #[inline]
+    fn drop(&mut self) {
+        local(|l| {
+            l.mask.set(self.mask);
+            l.shield.set(self.shield);
+        });
+    }
+}
+
 /// Enters a mask without a guard, for embedders with a block structure of their own. Pair it with [`leave_mask`].
 #[inline]
 pub fn enter_mask() {

@@ -34,22 +34,27 @@
 //! (see [`wait`](crate::wait)): if the grant won that race, the interrupt has not moved and stays pending. So
 //! completion beats interruption, and no interrupt is ever seen as delivered and then not.
 //!
+//! An interrupt can be aimed at a [`Scope`], a stretch of the thread's run; it is then delivered inside or not at all.
+//! That is a second handshake, between the sender and the target as it leaves; it is described in `scope`.
+//!
 //! Nothing a user supplied (a reason, a drop handler) is run under the slot's lock.
 
 mod error;
 mod fate;
 mod mask;
 mod point;
+mod scope;
 mod slot;
 mod value;
 
 pub use error::Interrupted;
 pub use fate::{Outcome, Receipt};
 pub use mask::{
-    MaskGuard, ShieldGuard, enter_mask, enter_shield, leave_mask, leave_shield, mask, mask_depth,
-    shield, shield_depth,
+    MaskGuard, ShieldGuard, UnmaskGuard, enter_mask, enter_shield, leave_mask, leave_shield, mask,
+    mask_depth, shield, shield_depth, unmask,
 };
 pub use point::{checkpoint, requeue_front, take_pending};
+pub use scope::{Aim, Left, Scope};
 pub use value::Interrupt;
 
 pub(crate) use slot::{Slot, Taken};

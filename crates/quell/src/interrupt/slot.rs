@@ -2,6 +2,7 @@
 
 use super::Interrupt;
 use super::fate::{Fate, Outcome, Receipt, same};
+use super::scope::Shared;
 #[cfg(not(any(quell_loom, quell_shuttle)))]
 use crate::park::RawShort;
 use crate::park::Short;
@@ -52,7 +53,18 @@ impl Slot {
     }
 
     /// Appends an interrupt and, if the owner is blocked, wakes it. Any thread.
-    pub(crate) fn send(&self, target: &Thread, mut interrupt: Interrupt) -> Receipt {
+    pub(crate) fn send(&self, target: &Thread, interrupt: Interrupt) -> Receipt {
+        self.send_if(target, interrupt, || true)
+    }
+
+    /// [`send`](Slot::send), if `admit` then agrees; both in one step as seen by who holds the lock. It is a
+    /// read-modify-write and nothing more. An interrupt that was refused is dropped unsent, and so withdrawn.
+    pub(super) fn send_if(
+        &self,
+        target: &Thread,
+        mut interrupt: Interrupt,
+        admit: impl FnOnce() -> bool,
+    ) -> Receipt {
         if interrupt.fate().is_spent() {
             interrupt.renew();
         }
@@ -71,7 +83,7 @@ impl Slot {
             }
             return receipt;
         }
-        if !interrupt.fate().send(target) {
+        if !admit() || !interrupt.fate().send(target) {
             drop(fifo);
             return receipt;
         }
@@ -99,6 +111,9 @@ impl Slot {
         self.update(&fifo);
         drop(fifo);
         interrupt.fate().announce();
+        if let Some(scope) = interrupt.aim() {
+            scope.count_delivered();
+        }
         Taken::Interrupt(interrupt)
     }
 
@@ -107,12 +122,16 @@ impl Slot {
         let undone = interrupt.fate().went_to(owner);
         if !undone {
             interrupt.renew();
+            interrupt.set_aim(None);
         }
         let mut fifo = self.fifo.lock();
-        // Relaxed: EXITED is set under this lock.
-        if self.word.load(Relaxed) & EXITED != 0 {
+        // Relaxed: EXITED is set under this lock. A scope is left by the owner, which is here.
+        if self.word.load(Relaxed) & EXITED != 0 || interrupt.aim().is_some_and(|s| s.is_closed()) {
             drop(fifo);
             return;
+        }
+        if let Some(scope) = interrupt.aim() {
+            scope.uncount_delivered();
         }
         if undone {
             interrupt.fate().unsettle();
@@ -137,6 +156,26 @@ impl Slot {
         drop(fifo);
         interrupt.fate().announce();
         true
+    }
+
+    /// Takes out what is aimed at a scope. The scope's owner, which has closed it.
+    pub(super) fn withdraw_aimed(&self, scope: &Arc<Shared>) {
+        let aimed = |i: &Interrupt| i.aim().is_some_and(|aim| Arc::ptr_eq(aim, scope));
+        let mut taken = VecDeque::new();
+        let mut fifo = self.fifo.lock();
+        let mut at = 0;
+        while at < fifo.len() {
+            if aimed(&fifo[at]) {
+                let interrupt = fifo.remove(at).expect("just seen");
+                interrupt.fate().settle(Outcome::Withdrawn);
+                taken.push_back(interrupt);
+            } else {
+                at += 1;
+            }
+        }
+        self.update(&fifo);
+        drop(fifo);
+        announce_all(taken);
     }
 
     /// Takes all of them out. Any thread.

@@ -1,6 +1,7 @@
 //! The interrupt itself: one request to raise something in a thread.
 
 use super::fate::{Fate, Receipt};
+use super::scope::Shared;
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
@@ -24,13 +25,48 @@ use std::sync::Arc;
 /// ```
 pub struct Interrupt {
     reason: Box<dyn Any + Send + Sync>,
+    /// Says the reason in words.
+    words: fn(&(dyn Any + Send + Sync)) -> Option<&str>,
     fate: Arc<Fate>,
+    /// The scope it is for; `None`: the thread, whatever it does.
+    aim: Option<Arc<Shared>>,
 }
 
 impl Interrupt {
     /// An interrupt that nobody has sent yet.
     pub fn new<R: Any + Send + Sync>(reason: R) -> Interrupt {
-        Interrupt { reason: Box::new(reason), fate: Arc::new(Fate::new()) }
+        Interrupt::made(reason, |reason| {
+            let words = reason.downcast_ref::<&'static str>().copied();
+            words.or_else(|| reason.downcast_ref::<String>().map(String::as_str))
+        })
+    }
+
+    /// An interrupt whose reason has words for messages: what [`Interrupted`](crate::Interrupted) shows after the
+    /// colon. With [`new`](Interrupt::new) only strings have.
+    ///
+    /// ```
+    /// use quell::Interrupt;
+    ///
+    /// struct Overrun { order: u32, words: String }
+    /// impl AsRef<str> for Overrun {
+    ///     fn as_ref(&self) -> &str { &self.words }
+    /// }
+    ///
+    /// let words = "order 7 took too long".to_owned();
+    /// quell::current().interrupt(Interrupt::worded(Overrun { order: 7, words }));
+    /// let interrupted = quell::checkpoint().unwrap_err();
+    /// assert!(interrupted.to_string().ends_with("was interrupted: order 7 took too long"));
+    /// assert_eq!(interrupted.downcast_ref::<Overrun>().unwrap().order, 7);
+    /// ```
+    pub fn worded<R: AsRef<str> + Any + Send + Sync>(reason: R) -> Interrupt {
+        Interrupt::made(reason, |reason| reason.downcast_ref::<R>().map(R::as_ref))
+    }
+
+    fn made<R: Any + Send + Sync>(
+        reason: R,
+        words: fn(&(dyn Any + Send + Sync)) -> Option<&str>,
+    ) -> Interrupt {
+        Interrupt { reason: Box::new(reason), words, fate: Arc::new(Fate::new()), aim: None }
     }
 
     /// What the sender attached.
@@ -75,13 +111,24 @@ impl Interrupt {
         self.fate = Arc::new(Fate::new());
     }
 
-    /// The reason in words, if it is some kind of string.
+    /// The scope it is for.
+    pub(super) fn aim(&self) -> Option<&Arc<Shared>> {
+        self.aim.as_ref()
+    }
+
+    pub(super) fn set_aim(&mut self, aim: Option<Arc<Shared>>) {
+        self.aim = aim;
+    }
+
+    /// For the thread, whatever it does.
+    pub(crate) fn unaimed(mut self) -> Interrupt {
+        self.aim = None;
+        self
+    }
+
+    /// The reason in words, if it has some.
     pub(crate) fn words(&self) -> Option<&str> {
-        if let Some(words) = self.downcast_ref::<&'static str>() {
-            Some(words)
-        } else {
-            self.downcast_ref::<String>().map(String::as_str)
-        }
+        (self.words)(&*self.reason)
     }
 }
 

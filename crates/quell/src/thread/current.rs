@@ -114,6 +114,7 @@ fn register() -> Thread {
 
 /// Makes `thread` the current thread's, for good.
 pub(super) fn attach(thread: &Thread) {
+    thread.attach_clock();
     set(thread);
     #[cfg(not(any(quell_loom, quell_shuttle)))]
     if ON_EXIT.try_with(|_| ()).is_err() {

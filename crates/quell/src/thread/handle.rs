@@ -1,5 +1,6 @@
 //! The handle to a thread, and its id.
 
+use super::clock::CpuClock;
 use super::registry;
 use crate::interrupt::{Interrupt, Receipt, Slot};
 use crate::park::Parker;
@@ -10,6 +11,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A thread's number. Never reused within a process, and never zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -57,6 +59,7 @@ struct Inner {
     permit: AtomicBool,
     /// Set when the thread has ended.
     ended: Event,
+    cpu: CpuClock,
 }
 
 impl Thread {
@@ -73,6 +76,7 @@ impl Thread {
                 parker: Parker::new(),
                 permit: AtomicBool::new(false),
                 ended: Event::new(),
+                cpu: CpuClock::new(),
             }),
         }
     }
@@ -116,7 +120,7 @@ impl Thread {
     /// assert!(sleeper.join().unwrap());
     /// ```
     pub fn interrupt(&self, interrupt: Interrupt) -> Receipt {
-        self.inner.slot.send(self, interrupt)
+        self.inner.slot.send(self, interrupt.unaimed())
     }
 
     /// Whether an interrupt is pending. One load.
@@ -156,6 +160,29 @@ impl Thread {
         if !self.inner.permit.swap(true, AcqRel) {
             self.inner.parker.unpark();
         }
+    }
+
+    /// How much processor time the thread has used since it was started. `None`: it has ended, has not run yet, or the
+    /// system does not tell (Linux does).
+    ///
+    /// Any thread may ask, at the cost of a system call or so. A thread in a long system call, or waiting, uses none.
+    ///
+    /// ```
+    /// let me = quell::current();
+    /// let before = me.cpu_time();
+    /// let mut sum = 0_u64;
+    /// (0..100_000).for_each(|i| sum = std::hint::black_box(sum + i));
+    /// assert!(me.cpu_time() > before || before.is_none());
+    /// ```
+    pub fn cpu_time(&self) -> Option<Duration> {
+        let time = self.inner.cpu.read();
+        // After the reading: until then the clock was this thread's.
+        if self.is_alive() { time } else { None }
+    }
+
+    /// The current thread is the one this handle speaks of.
+    pub(super) fn attach_clock(&self) {
+        self.inner.cpu.attach();
     }
 
     pub(super) fn has_permit(&self) -> bool {
@@ -208,6 +235,7 @@ impl Thread {
     /// In the child of a fork, for the thread that is there: nobody waits for its end, or for what is pending.
     #[cfg(not(any(quell_loom, quell_shuttle)))]
     pub(super) fn keep_after_fork(&self) {
+        self.inner.cpu.attach();
         self.inner.slot.keep_after_fork();
         self.inner.ended.reset_to(false);
     }

@@ -5,7 +5,16 @@ use crate::interrupt::Interrupted;
 use crate::wait::{Wait, WaitError, block};
 use std::time::{Duration, Instant};
 
-/// Sleeps for `time`. An interruption point.
+/// Sleeps for `time`. An interruption point. Never short; a time beyond what the clock can represent is for ever.
+///
+/// ```
+/// use quell::{Interrupt, sleep, spawn};
+/// use std::time::Duration;
+///
+/// let sleeper = spawn(|| sleep(Duration::from_secs(3600)));
+/// sleeper.thread().interrupt(Interrupt::new("morning"));
+/// assert!(sleeper.join().unwrap().unwrap_err().to_string().ends_with("morning"));
+/// ```
 ///
 /// # Errors
 /// If the thread is interrupted before the time is over.
@@ -44,10 +53,42 @@ fn slept(ended: Result<std::convert::Infallible, WaitError>) -> Result<(), Inter
 /// Waits until somebody calls [`Thread::unpark`](crate::Thread::unpark) on the current thread, or has called it
 /// since the last `park`. An interruption point. Never wakes for nothing.
 ///
+/// ```
+/// use quell::{spawn, thread};
+///
+/// let me = quell::current();
+/// let other = spawn(move || me.unpark());
+/// thread::park().unwrap(); // before or after the unpark: it is remembered
+/// other.join().unwrap();
+/// ```
+///
 /// # Errors
 /// If the thread is interrupted. An `unpark` that came as well is kept for the next `park`.
 pub fn park() -> Result<(), Interrupted> {
     park_with(&Wait::new()).map_err(WaitError::only_interrupt)
+}
+
+/// [`park`], for `time` at most.
+///
+/// ```
+/// use quell::{WaitError, thread};
+///
+/// let parked = thread::park_timeout(std::time::Duration::from_millis(1));
+/// assert!(matches!(parked, Err(WaitError::TimedOut)));
+/// ```
+///
+/// # Errors
+/// [`WaitError::TimedOut`]; [`WaitError::Interrupted`].
+pub fn park_timeout(time: Duration) -> Result<(), WaitError> {
+    park_with(&Wait::new().timeout(time))
+}
+
+/// [`park`], until `deadline` at most.
+///
+/// # Errors
+/// [`WaitError::TimedOut`]; [`WaitError::Interrupted`].
+pub fn park_until(deadline: Instant) -> Result<(), WaitError> {
+    park_with(&Wait::new().until(deadline))
 }
 
 /// [`park`] with every option.

@@ -1,17 +1,13 @@
-//! Starting threads, and waiting for their end.
+//! Starting threads.
 
-use super::current::attach;
+use super::current::{attach, local};
 use super::handle::Thread;
-use crate::interrupt::Interrupted;
+use super::join::{JoinHandle, Packet};
 use crate::park::Short;
 use crate::sys;
-use crate::wait::{Wait, WaitError};
-use std::any::Any;
-use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Starts a thread. As [`Builder::spawn`] without a name.
 ///
@@ -19,6 +15,8 @@ use std::time::Instant;
 /// let answer = quell::spawn(|| 6 * 7).join().unwrap();
 /// assert_eq!(answer, 42);
 /// ```
+///
+/// A panic ends the thread and comes out of its [`join`](JoinHandle::join); nothing else is poisoned by it.
 ///
 /// # Panics
 /// If the system cannot start one.
@@ -30,15 +28,26 @@ where
     Builder::new().spawn(f).expect("the system could not start a thread")
 }
 
-/// How to start a thread: its name, the size of its stack.
+/// How to start a thread: its name, the size of its stack, the masks it starts in.
 #[derive(Debug, Default)]
 pub struct Builder {
     name: Option<String>,
     stack_size: Option<usize>,
+    masks: Masks,
+}
+
+/// The masks a thread starts in.
+#[derive(Clone, Copy, Debug, Default)]
+enum Masks {
+    #[default]
+    None,
+    Masked,
+    Shielded,
+    Inherited,
 }
 
 impl Builder {
-    /// A thread without a name, with the stack size that std chooses.
+    /// A thread without a name, with the stack size that std chooses, in no mask.
     pub fn new() -> Builder {
         Builder::default()
     }
@@ -55,6 +64,55 @@ impl Builder {
         Builder { stack_size: Some(bytes), ..self }
     }
 
+    /// Starts the thread in a [mask](crate::mask), so that no checkpoint delivers before it is ready; it lets
+    /// interrupts in with [`unmask`](crate::unmask), or for good with [`leave_mask`](crate::leave_mask).
+    ///
+    /// ```
+    /// use quell::{Interrupt, thread};
+    ///
+    /// let thread = thread::Builder::new()
+    ///     .masked()
+    ///     .spawn(|| {
+    ///         quell::checkpoint().expect("not before the handler below is in place");
+    ///         let unmasked = quell::unmask();
+    ///         let stopped = quell::sleep(std::time::Duration::from_secs(3600)).is_err();
+    ///         drop(unmasked);
+    ///         stopped
+    ///     })
+    ///     .unwrap();
+    /// thread.thread().interrupt(Interrupt::new("at once"));
+    /// assert!(thread.join().unwrap());
+    /// ```
+    #[must_use]
+    pub fn masked(self) -> Builder {
+        Builder { masks: Masks::Masked, ..self }
+    }
+
+    /// Starts the thread in a [shield](crate::shield): not even its waits deliver before it says so, as with
+    /// [`masked`](Builder::masked).
+    #[must_use]
+    pub fn shielded(self) -> Builder {
+        Builder { masks: Masks::Shielded, ..self }
+    }
+
+    /// Starts the thread masked if the thread that spawns it is masked, and shielded if that is shielded, as GHC's
+    /// `forkIO` does. So a thread that is spawned in the middle of something that must not be cut is not cut before
+    /// it has begun.
+    ///
+    /// ```
+    /// use quell::thread;
+    ///
+    /// let _mask = quell::mask();
+    /// let _again = quell::mask();
+    /// let inherits = || thread::Builder::new().inherit_masks();
+    /// assert_eq!(inherits().spawn(quell::mask_depth).unwrap().join().unwrap(), 1);
+    /// assert_eq!(quell::spawn(quell::mask_depth).join().unwrap(), 0);
+    /// ```
+    #[must_use]
+    pub fn inherit_masks(self) -> Builder {
+        Builder { masks: Masks::Inherited, ..self }
+    }
+
     /// Starts the thread. It can be interrupted at once, before it has run at all.
     ///
     /// # Errors
@@ -64,7 +122,35 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        // SAFETY: nothing in them is borrowed.
+        let (thread, packet) = unsafe { self.start(f, |_| (), |_| ()) }?;
+        Ok(JoinHandle { thread, packet })
+    }
+
+    /// Starts the thread. `prepare` runs before it does; `finished` when all that was in `f` is gone, also if no
+    /// thread could be started.
+    ///
+    /// # Safety
+    /// What `'a` borrows lives until `finished` was called.
+    pub(super) unsafe fn start<'a, F, T, G>(
+        self,
+        f: F,
+        prepare: impl FnOnce(&Thread),
+        finished: G,
+    ) -> io::Result<(Thread, Arc<Packet<T>>)>
+    where
+        F: FnOnce() -> T + Send + 'a,
+        T: Send + 'a,
+        G: FnOnce(&Thread) + Send + 'a,
+    {
+        let (mask, shield) = match self.masks {
+            Masks::None => (0, 0),
+            Masks::Masked => (1, 0),
+            Masks::Shielded => (0, 1),
+            Masks::Inherited => local(|l| (l.mask.get().min(1), l.shield.get().min(1))),
+        };
         let thread = Thread::unattached(self.name.clone());
+        prepare(&thread);
         let packet: Arc<Packet<T>> = Arc::new(Short::new(None));
         let mut builder = sys::thread::Builder::new();
         if let Some(name) = self.name {
@@ -73,148 +159,52 @@ impl Builder {
         if let Some(bytes) = self.stack_size {
             builder = builder.stack_size(bytes);
         }
-        let body = {
-            let (thread, packet) = (thread.clone(), Arc::clone(&packet));
-            move || {
-                attach(&thread);
+        let end = End { thread: thread.clone(), finished: Some(finished) };
+        let body: Box<dyn FnOnce() + Send + 'a> = {
+            let packet = Arc::clone(&packet);
+            Box::new(move || {
+                // First, so that it is dropped last.
+                let end = end;
+                attach(&end.thread);
+                local(|l| {
+                    l.mask.set(mask);
+                    l.shield.set(shield);
+                });
                 let result = catch_unwind(AssertUnwindSafe(f));
                 *packet.lock() = Some(result);
                 // If nobody joins, the result is dropped here, by the thread itself, which still can be interrupted.
                 drop(packet);
-                thread.exit();
-            }
+            })
         };
-        match builder.spawn(body) {
-            // Nobody waits for the system's thread: `ended` says when it is done with what concerns quell.
-            Ok(_detached) => Ok(JoinHandle { thread, packet }),
-            Err(error) => {
-                thread.exit();
-                Err(error)
-            }
-        }
+        // SAFETY: the lifetime is all that changes. What the body borrows lives until `finished` is called, which is the
+        // last thing the body does, and what dropping it unrun does.
+        let body: Box<dyn FnOnce() + Send + 'static> = unsafe {
+            std::mem::transmute::<Box<dyn FnOnce() + Send + 'a>, Box<dyn FnOnce() + Send>>(body)
+        };
+        // Nobody waits for the system's thread: `ended` says when it is done with what concerns quell. If it could not
+        // be started, the body is dropped, and the thread has ended.
+        builder.spawn(body).map(|_detached| (thread, packet))
     }
 }
 
-type Packet<T> = Short<Option<std::thread::Result<T>>>;
-
-/// The right to a thread's result. Dropping it leaves the thread running.
-pub struct JoinHandle<T> {
+/// The end of a thread, also if dropping its result panics.
+struct End<G: FnOnce(&Thread)> {
     thread: Thread,
-    packet: Arc<Packet<T>>,
+    finished: Option<G>,
 }
 
-impl<T> JoinHandle<T> {
-    /// The thread's handle.
-    pub fn thread(&self) -> &Thread {
-        &self.thread
-    }
-
-    /// Whether the thread has ended: a [`join`](JoinHandle::join) would not block.
-    pub fn is_finished(&self) -> bool {
-        self.thread.ended().is_set()
-    }
-
-    /// Waits for the thread's end and takes its result. An interruption point of the waiting thread: not even
-    /// waiting for another thread makes it unreachable.
-    ///
-    /// # Errors
-    /// [`JoinError::Panicked`] if the thread panicked. [`JoinError::Interrupted`] if the waiting thread was
-    /// interrupted; the thread waited for is not touched, and the handle comes back in the error.
-    pub fn join(self) -> Result<T, JoinError<T>> {
-        self.join_with(&Wait::new())
-    }
-
-    /// [`join`](JoinHandle::join), until `deadline` at most.
-    ///
-    /// # Errors
-    /// As `join`, and [`JoinError::TimedOut`].
-    pub fn join_until(self, deadline: Instant) -> Result<T, JoinError<T>> {
-        self.join_with(&Wait::new().until(deadline))
-    }
-
-    /// [`join`](JoinHandle::join) with every option.
-    ///
-    /// # Errors
-    /// As the options allow. The handle comes back in the error, unless the thread panicked.
-    pub fn join_with(self, wait: &Wait) -> Result<T, JoinError<T>> {
-        match self.thread.ended().wait_with(wait) {
-            Ok(()) => {}
-            Err(WaitError::TimedOut) => return Err(JoinError::TimedOut(self)),
-            Err(WaitError::Signalled) => return Err(JoinError::Signalled(self)),
-            Err(WaitError::Interrupted(interrupted)) => {
-                return Err(JoinError::Interrupted(self, interrupted));
+impl<G: FnOnce(&Thread)> Drop for End<G> {
+    fn drop(&mut self) {
+        /// Even if a reason's drop handler panics.
+        struct Finish<'a, G: FnOnce(&Thread)>(&'a mut End<G>);
+        impl<G: FnOnce(&Thread)> Drop for Finish<'_, G> {
+            fn drop(&mut self) {
+                if let Some(finished) = self.0.finished.take() {
+                    finished(&self.0.thread);
+                }
             }
         }
-        let result = self.packet.lock().take();
-        match result {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(panic)) => Err(JoinError::Panicked(panic)),
-            None => Err(JoinError::Gone(self.thread)),
-        }
+        let finish = Finish(self);
+        finish.0.thread.exit();
     }
 }
-
-impl<T> fmt::Debug for JoinHandle<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinHandle").field("thread", &self.thread).finish_non_exhaustive()
-    }
-}
-
-/// Why [`JoinHandle::join`] has no result. Where the thread may still run, its handle is in here.
-pub enum JoinError<T> {
-    /// The thread panicked; this is the panic's payload.
-    Panicked(Box<dyn Any + Send>),
-    /// The deadline has passed.
-    TimedOut(JoinHandle<T>),
-    /// The waiting thread was interrupted.
-    Interrupted(JoinHandle<T>, Interrupted),
-    /// A signal handler ran in the waiting thread, or it was nudged, and the wait had asked to know.
-    Signalled(JoinHandle<T>),
-    /// The thread ended without leaving a result: the process was forked while it ran, and it exists in the parent
-    /// only.
-    Gone(Thread),
-}
-
-impl<T> JoinError<T> {
-    /// The handle, to try again. `None` if the thread has ended.
-    pub fn into_handle(self) -> Option<JoinHandle<T>> {
-        match self {
-            JoinError::TimedOut(handle)
-            | JoinError::Interrupted(handle, _)
-            | JoinError::Signalled(handle) => Some(handle),
-            JoinError::Panicked(_) | JoinError::Gone(_) => None,
-        }
-    }
-}
-
-impl<T> fmt::Debug for JoinError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "JoinError({self})")
-    }
-}
-
-impl<T> fmt::Display for JoinError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            JoinError::Panicked(payload) => {
-                let words = payload
-                    .downcast_ref::<&'static str>()
-                    .copied()
-                    .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-                write!(f, "the thread panicked: {}", words.unwrap_or("(payload is not a string)"))
-            }
-            JoinError::TimedOut(handle) => write!(f, "waiting for {} timed out", handle.thread),
-            JoinError::Interrupted(handle, interrupted) => {
-                write!(f, "{interrupted}, while waiting for {}", handle.thread)
-            }
-            JoinError::Signalled(handle) => {
-                write!(f, "waiting for {} was ended by a signal", handle.thread)
-            }
-            JoinError::Gone(thread) => {
-                write!(f, "{thread} does not exist in this process since fork")
-            }
-        }
-    }
-}
-
-impl<T> std::error::Error for JoinError<T> {}
