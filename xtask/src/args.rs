@@ -9,6 +9,7 @@ usage: cargo xtask CHORE [OPTIONS]
   test      build and test everything, on every CPython 3.11 or later of this machine
   lint      formatting, clippy, ruff, documentation, links, licences and sources of dependencies
   ci        lint, then test
+  bench     measure: `bench core` sets the core beside other crates, and writes bench/results and the book's chapter
   wheel     build a wheel for each interpreter into dist/
   pythons   list the interpreters that were found, and what is missing to use each
   tools     install cargo-nextest and cargo-deny into target/tools
@@ -19,6 +20,10 @@ options of test, ci and wheel
   --only VERSION    only interpreters of this version: 3.12 or 3.12.1; may be given again
   --filter TEXT     only tests whose name contains TEXT
   --stress N        multiply the stress tests' counts by N (sets QUELL_STRESS)
+
+options of bench
+  --rows TEXT       only rows with TEXT in their name; given again: with all of them
+  --quick           a first impression in seconds; writes nothing
 
 environment
   QUELL_PYTHONS     the interpreters to use instead of all that are found: paths or names, separated by ':'
@@ -34,6 +39,15 @@ pub(crate) enum Chore {
     Test(Options),
     Ci(Options),
     Wheel(Options),
+    Bench(BenchOptions),
+}
+
+/// What to measure, and how long.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct BenchOptions {
+    /// Only rows whose name contains all of these.
+    pub(crate) rows: Vec<String>,
+    pub(crate) quick: bool,
 }
 
 /// Which tests, on which interpreters.
@@ -84,6 +98,9 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Chore, String> {
     let Some((chore, rest)) = arguments.split_first() else {
         return Err("name a chore".into());
     };
+    if chore == "bench" {
+        return bench(rest);
+    }
     let mut options = Options::default();
     let mut rest = rest.iter();
     while let Some(argument) = rest.next() {
@@ -127,9 +144,32 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Chore, String> {
     }
 }
 
+/// What follows `bench`.
+fn bench(words: &[String]) -> Result<Chore, String> {
+    let Some((suite, rest)) = words.split_first() else {
+        return Err("bench needs to know what: core".into());
+    };
+    if suite != "core" {
+        return Err(format!("bench knows core, not {suite:?}"));
+    }
+    let mut options = BenchOptions::default();
+    let mut rest = rest.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--quick" => options.quick = true,
+            "--rows" => options.rows.push(rest.next().ok_or("--rows needs a value")?.clone()),
+            other => match other.strip_prefix("--rows=") {
+                Some(text) => options.rows.push(text.to_owned()),
+                None => return Err(format!("unknown option {other}")),
+            },
+        }
+    }
+    Ok(Chore::Bench(options))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Chore, Options, parse};
+    use super::{BenchOptions, Chore, Options, parse};
 
     fn words(line: &str) -> Result<Chore, String> {
         parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
@@ -166,6 +206,17 @@ mod tests {
     fn values_may_follow_an_equals_sign() {
         assert_eq!(options("test --stress=20").stress, Some(20));
         assert_eq!(options("test --filter lock").filter.as_deref(), Some("lock"));
+    }
+
+    #[test]
+    fn bench_has_options_of_its_own() {
+        let rows = vec!["lock".to_owned(), "long".to_owned()];
+        let wanted = Chore::Bench(BenchOptions { rows, quick: true });
+        assert_eq!(words("bench core --rows lock --quick --rows=long").unwrap(), wanted);
+        assert!(words("bench").unwrap_err().contains("core"));
+        assert!(words("bench python").unwrap_err().contains("python"));
+        assert!(words("bench core --rust").unwrap_err().contains("--rust"));
+        assert!(words("bench core --rows").unwrap_err().contains("needs a value"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use crate::bench;
 use crate::builds::{self, LIMIT};
 use crate::links;
 use crate::pythons::{self, Interpreter};
@@ -34,6 +35,7 @@ pub(crate) fn run(session: &mut Session) -> anyhow::Result<()> {
     clippy.args(builds::locked()).args(["--", "--deny", "warnings"]);
     session.step("clippy", Kind::Check, LIMIT, clippy);
     other_versions(session, &found);
+    bench::lint(session);
     // Private items too: the protocols between threads are written down there.
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
     // So a link to a private item leads somewhere, and some need not have been explicit.

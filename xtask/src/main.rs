@@ -1,13 +1,14 @@
 //! The project's own chores, run as `cargo xtask NAME`.
 //!
 //! `test` is the one command that builds and tests everything on every CPython of the machine; `lint` holds the
-//! checks that need no test run; `ci` is both; `wheel` builds what is published. Each chore is a list of *steps*
+//! checks that need no test run; `ci` is both; `wheel` builds what is published; `bench` measures. Each chore is a list of *steps*
 //! ([`session`]): a step is one child process with a time limit, whose closing line is read for its counts. A failed
 //! step does not stop the others, so one run tells everything that is wrong.
 //!
 //! Nothing here is needed to use quell, and nothing else depends on this crate.
 
 mod args;
+mod bench;
 mod builds;
 mod counts;
 mod links;
@@ -83,6 +84,11 @@ fn perform(chore: &Chore) -> anyhow::Result<bool> {
             lint::run(&mut session)?;
             suites::run(&mut session, options)?;
             Ok(session.close_with_counts())
+        }
+        Chore::Bench(options) => {
+            let mut session = session::Session::new();
+            bench::run(&mut session, options);
+            Ok(session.close())
         }
         Chore::Wheel(options) => {
             let mut session = session::Session::new();

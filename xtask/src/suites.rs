@@ -3,7 +3,7 @@
 //! 1. The Rust tests of the whole workspace, linked to the interpreter that a plain `cargo build` would use; then the
 //!    documentation's examples.
 //! 2. The core again: under loom (every interleaving of small models), under shuttle (large random schedules), and with
-//!    the portable parker in place of the futex.
+//!    the portable parker in place of the futex. And every row of the benchmarks, for a moment each.
 //! 3. For each interpreter: the Rust tests of the crates that link Python, the extension's tests, the command's, the
 //!    type checkers.
 
@@ -12,6 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::args::Options;
+use crate::bench;
 use crate::builds;
 use crate::pythons::{self, Interpreter};
 use crate::session::{Kind, Session};
@@ -20,7 +21,7 @@ use crate::venv::{self, Environment};
 use crate::workspace;
 
 /// Building and running one suite.
-const LIMIT: Duration = Duration::from_secs(1800);
+pub(crate) const LIMIT: Duration = Duration::from_secs(1800);
 /// Seconds that one model, which explores many schedules, may take.
 const MODEL_LIMIT: &str = "600";
 
@@ -44,6 +45,7 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> anyhow::Result<()
         let runner = Runner::new(session, options);
         runner.workspace(session, &chosen);
         runner.models(session);
+        bench::test(session, options.tests(), options.filter.as_ref());
         runner.linked(session, &chosen);
     }
     if options.python() {

@@ -48,6 +48,21 @@ pub(crate) fn command_suites() -> PathBuf {
     root().join("tests/run")
 }
 
+/// The package that measures the core beside other crates.
+pub(crate) fn bench() -> PathBuf {
+    root().join("bench")
+}
+
+/// What was measured of the core.
+pub(crate) fn bench_results() -> PathBuf {
+    bench().join("results/core.json")
+}
+
+/// The sources of the book.
+pub(crate) fn book() -> PathBuf {
+    root().join("docs/src")
+}
+
 /// Shortens a path under the top of the tree, for messages.
 pub(crate) fn shown(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).display().to_string()
