@@ -8,7 +8,8 @@
 //! What quell cannot see are the primitives of the program. One that another thread held stays locked in the child
 //! for ever, as in POSIX; and one that another thread waited for still lists that waiter, whose stack the child may
 //! use for something else. A child that goes on (instead of calling `exec`) must not use such a primitive before
-//! its `reset_after_fork`, or, to keep it as it is, its `forget_waiters_after_fork`.
+//! its `reset_after_fork`, or, to keep it as it is, its `forget_waiters_after_fork`. A future of the thread that forked
+//! is then as if it had never been polled.
 
 /// What fork requires in the child's only thread.
 ///
@@ -18,8 +19,47 @@
 pub fn after_fork_child() {
     #[cfg(not(any(quell_loom, quell_shuttle)))]
     {
+        generation::renew();
         crate::thread::after_fork();
         crate::monitor::after_fork();
+    }
+}
+
+/// Which process this is, counted along its ancestors: what was put somewhere in an earlier generation was left behind
+/// in the parent.
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+pub(crate) mod generation {
+    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    static GENERATION: AtomicU32 = AtomicU32::new(0);
+    /// The process the generation was counted in; 0 before anybody asked.
+    static PROCESS: AtomicU32 = AtomicU32::new(0);
+
+    /// The current one. Relaxed, here and below: it changes only while there is one thread.
+    pub(crate) fn current() -> u32 {
+        if PROCESS.load(Relaxed) == 0 {
+            PROCESS.store(std::process::id(), Relaxed);
+            super::install();
+        }
+        GENERATION.load(Relaxed)
+    }
+
+    /// In a child that may be new.
+    pub(super) fn renew() {
+        let process = std::process::id();
+        if PROCESS.load(Relaxed) != process {
+            PROCESS.store(process, Relaxed);
+            GENERATION.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// No model forks.
+#[cfg(any(quell_loom, quell_shuttle))]
+pub(crate) mod generation {
+    pub(crate) fn current() -> u32 {
+        0
     }
 }
 
@@ -39,6 +79,7 @@ pub(crate) fn install() {
     }
     extern "C" fn child() {
         parent();
+        generation::renew();
         crate::thread::after_fork();
         crate::monitor::forget_thread();
     }

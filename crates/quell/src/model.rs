@@ -3,7 +3,10 @@
 
 use crate::park;
 use crate::thread::Thread;
-use crate::wait::{Place, Wait, WaitError, WaitQueue, Waited};
+use crate::wait::{
+    Case, Chosen, Goal, Note, Place, Wait, WaitError, WaitQueue, Waited, wait_any, wait_any_async,
+    wait_async,
+};
 use std::cell::Cell;
 use std::time::Instant;
 
@@ -120,10 +123,7 @@ impl Waiters {
         validate: impl FnOnce() -> bool,
         left: impl FnOnce(bool),
     ) -> Result<Option<u32>, WaitError> {
-        match self.0.wait(wait, Place::Back, None, validate, left)? {
-            Waited::Granted(token) => Ok(Some(token)),
-            Waited::Refused => Ok(None),
-        }
+        self.0.wait(wait, Place::Back, None, validate, left).map(token)
     }
 
     /// Grants `token` to the first; says whether there was one.
@@ -135,4 +135,61 @@ impl Waiters {
     pub fn grant_all(&self, token: u32) -> usize {
         self.0.grant_all(token, || {})
     }
+}
+
+/// What a model waits for.
+#[expect(missing_docs, reason = "as in `wait`")]
+pub trait Gate {
+    fn waiters(&self) -> &Waiters;
+    fn must_wait(&self) -> bool;
+    fn left(&self, empty: bool);
+    fn pass_on(&self, token: u32);
+}
+
+impl<G: Gate> Goal for G {
+    fn queue(&self) -> &WaitQueue {
+        &self.waiters().0
+    }
+
+    fn must_wait(&self) -> bool {
+        Gate::must_wait(self)
+    }
+
+    fn left(&self, empty: bool) {
+        Gate::left(self, empty);
+    }
+
+    fn pass_on(&self, token: u32) {
+        Gate::pass_on(self, token);
+    }
+}
+
+fn token(waited: Waited) -> Option<u32> {
+    match waited {
+        Waited::Granted(token) => Some(token),
+        Waited::Refused => None,
+    }
+}
+
+/// Waits as a task. The answer: a token, or `None` if refused.
+pub async fn wait_at<G: Gate>(gate: &G) -> Option<u32> {
+    token(wait_async(gate, Place::Back, Note::NONE).await)
+}
+
+/// Waits at two gates as a thread. The answer: which it was, and the token, or `None` if refused.
+pub fn wait_at_any<G: Gate>(
+    gates: [&G; 2],
+    wait: &Wait,
+) -> Result<(usize, Option<u32>), WaitError> {
+    let mut cases = gates.map(|gate| Case::new(gate, Note::NONE));
+    wait_any(&mut cases, wait).map(which)
+}
+
+/// The same as a task.
+pub async fn wait_at_any_async<G: Gate>(gates: [&G; 2]) -> (usize, Option<u32>) {
+    which(wait_any_async(gates.map(|gate| Case::new(gate, Note::NONE))).await)
+}
+
+fn which(chosen: Chosen) -> (usize, Option<u32>) {
+    (chosen.case, token(chosen.waited))
 }

@@ -5,7 +5,7 @@
 //! | word | meaning | who makes it |
 //! | --- | --- | --- |
 //! | 0 | clear, nobody waits | `clear`; the last waiter that leaves |
-//! | `WAITERS` | clear, somebody waits or is about to join the queue | a waiter, from 0 |
+//! | `WAITERS` | clear, somebody waits | a waiter, from 0, under the queue's lock, as it joins the queue |
 //! | `SET` | set; nobody is in the queue but those who leave | `set` |
 //!
 //! `set` goes from 0 to `SET` by compare-exchange. From `WAITERS` it goes there under the queue's lock, and claims
@@ -14,7 +14,7 @@
 
 use crate::interrupt::Interrupted;
 use crate::sys::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use crate::wait::{Place, Wait, WaitError, WaitQueue, Waited};
+use crate::wait::{Goal, Note, Place, Wait, WaitError, WaitQueue, wait_async, wait_for};
 use std::fmt;
 use std::time::Instant;
 
@@ -107,28 +107,24 @@ impl Event {
 
     #[cold]
     fn wait_slow(&self, wait: &Wait) -> Result<(), WaitError> {
-        let word = &self.queue.word;
-        loop {
-            // Relaxed when it fails: the next round looks again.
-            let now = match word.compare_exchange(0, WAITERS, Relaxed, Acquire) {
-                Ok(_) => WAITERS,
-                Err(now) => now,
-            };
-            if now & SET != 0 {
-                return Ok(());
-            }
-            // Under the queue's lock WAITERS cannot be left, so who joins while it is there is found by `set`.
-            let still = || word.load(Relaxed) == WAITERS;
-            let left = |empty: bool| {
-                if empty {
-                    // Not from SET.
-                    let _ = word.compare_exchange(WAITERS, 0, Relaxed, Relaxed);
-                }
-            };
-            match self.queue.wait(wait, Place::Back, None, still, left)? {
-                Waited::Granted(_) => return Ok(()),
-                Waited::Refused => {}
-            }
+        // Refused: it was set in between.
+        wait_for(self, wait, Place::Back, Note::NONE).map(drop)
+    }
+
+    /// Waits until it is set, as a task. No interruption point.
+    ///
+    /// ```
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # runtime.block_on(async {
+    /// static READY: quell::Event = quell::Event::new();
+    ///
+    /// std::thread::spawn(|| READY.set());
+    /// READY.wait_async().await;
+    /// # });
+    /// ```
+    pub async fn wait_async(&self) {
+        if !self.is_set() {
+            wait_async(self, Place::Back, Note::NONE).await;
         }
     }
 
@@ -146,6 +142,31 @@ impl Event {
     pub(crate) fn reset_to(&self, set: bool) {
         self.queue.reset(if set { SET } else { 0 });
     }
+}
+
+impl Goal for Event {
+    fn queue(&self) -> &WaitQueue {
+        &self.queue
+    }
+
+    fn must_wait(&self) -> bool {
+        // Under the queue's lock WAITERS cannot be left, so who joins while it is there is found by `set`.
+        // Acquire: who sees it set also sees what was done before `set`.
+        match self.queue.word.compare_exchange(0, WAITERS, Relaxed, Acquire) {
+            Ok(_) => true,
+            Err(now) => now & SET == 0,
+        }
+    }
+
+    fn left(&self, empty: bool) {
+        if empty {
+            // Not from SET.
+            let _ = self.queue.word.compare_exchange(WAITERS, 0, Relaxed, Relaxed);
+        }
+    }
+
+    /// A `set` is news for all, and is no less when one of them does not hear it.
+    fn pass_on(&self, _token: u32) {}
 }
 
 impl Default for Event {

@@ -7,17 +7,17 @@
 //! | 0 | free, nobody waits |
 //! | `LOCKED` | held, nobody waits |
 //! | `PARKED` | free, somebody is in the queue; a woken waiter is on its way |
-//! | `LOCKED + PARKED` | held, somebody is in the queue or about to join it |
+//! | `LOCKED + PARKED` | held, somebody is in the queue |
 //!
 //! | transition | who | how |
 //! | --- | --- | --- |
 //! | sets `LOCKED` | anybody | compare-exchange from a word without it |
 //! | clears `LOCKED`, no `PARKED` | the holder | compare-exchange from `LOCKED` to 0 |
-//! | sets `PARKED` | who wants to wait | compare-exchange from `LOCKED`, before it joins the queue |
+//! | sets `PARKED` | who wants to wait | compare-exchange from `LOCKED`, under the queue's lock, as it joins the queue |
 //! | clears `LOCKED`, with `PARKED` | the holder | store under the queue's lock, after it claimed a waiter |
 //! | clears `PARKED` | the holder, or the last waiter that leaves | under the queue's lock, when the queue is empty |
 //!
-//! With `LOCKED + PARKED` the word changes only under the queue's lock; a waiter that finds it there, under that
+//! With `LOCKED + PARKED` the word changes only under the queue's lock; a waiter that finds or makes it so, under that
 //! lock, may sleep: the holder's `unlock` must come through the queue. So no wake-up is lost.
 //!
 //! **Barging and fairness.** `unlock` frees the lock and wakes the first waiter to *look*; a thread that is running
@@ -25,11 +25,12 @@
 //! waited for longer than [`FAIR`] is not woken to look: the lock passes to it, held. (parking_lot's eventual
 //! fairness, with the waiter's own age for a clock.) A waiter that was woken to look always tries before it can
 //! leave, and whoever was faster has `PARKED` to answer for; so a wake-up that meets an interrupt or a deadline is
-//! not lost either.
+//! not lost either. A task that was woken and then dropped cannot try; for it, the drop takes the lock if it is free,
+//! and frees it, which wakes the next.
 
 use crate::interrupt::Interrupted;
 use crate::sys::atomic::Ordering::{Acquire, Relaxed, Release};
-use crate::wait::{Place, Wait, WaitError, WaitQueue, Waited};
+use crate::wait::{Goal, Note, Place, Wait, WaitError, WaitQueue, Waited, wait_async, wait_for};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -106,6 +107,17 @@ impl RawLock {
         if self.lock_fast() { Ok(()) } else { self.lock_slow(wait) }
     }
 
+    /// Takes the lock as a task; waits for it if it must. No interruption point. See
+    /// [`Lock::lock_async`](crate::Lock::lock_async).
+    ///
+    /// Dropped before it is ready, the future has taken nothing. Dropping what it answered frees nothing: pair it with
+    /// [`unlock`](RawLock::unlock).
+    pub async fn lock_async(&self) {
+        if !self.lock_fast() {
+            self.lock_async_slow().await;
+        }
+    }
+
     #[inline]
     fn lock_fast(&self) -> bool {
         self.queue.word.compare_exchange_weak(0, LOCKED, Acquire, Relaxed).is_ok()
@@ -144,44 +156,49 @@ impl RawLock {
 
     #[cold]
     fn lock_slow(&self, wait: &Wait) -> Result<(), WaitError> {
-        let word = &self.queue.word;
-        let mut spins = 0;
         let mut place = Place::Back;
         let mut since = None;
+        while !self.soon() {
+            let note = Note::since(*since.get_or_insert_with(Instant::now));
+            match wait_for(self, wait, place, note)? {
+                // The holder's writes came with the grant: `publish` releases, the waiter acquires.
+                Waited::Granted(YOURS) => break,
+                Waited::Granted(_) => place = Place::Front,
+                Waited::Refused => {}
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    async fn lock_async_slow(&self) {
+        let mut place = Place::Back;
+        let mut since = None;
+        while !self.soon() {
+            let note = Note::since(*since.get_or_insert_with(Instant::now));
+            match wait_async(self, place, note).await {
+                Waited::Granted(YOURS) => break,
+                Waited::Granted(_) => place = Place::Front,
+                Waited::Refused => {}
+            }
+        }
+    }
+
+    /// Takes the lock if it is free, or is freed in the next moment while nobody waits.
+    fn soon(&self) -> bool {
+        let word = &self.queue.word;
+        let mut spins = 0;
         loop {
             let now = word.load(Relaxed);
             if now & LOCKED == 0 {
                 if word.compare_exchange_weak(now, now | LOCKED, Acquire, Relaxed).is_ok() {
-                    return Ok(());
+                    return true;
                 }
-                continue;
-            }
-            if now & PARKED == 0 {
-                if spins < SPINS {
-                    spins += 1;
-                    std::hint::spin_loop();
-                    continue;
-                }
-                // Relaxed: says only that the queue must be looked at; the queue has its own lock.
-                if word.compare_exchange_weak(LOCKED, LOCKED | PARKED, Relaxed, Relaxed).is_err() {
-                    continue;
-                }
-            }
-            let since = *since.get_or_insert_with(Instant::now);
-            let still = || word.load(Relaxed) == LOCKED | PARKED;
-            let left = |empty: bool| {
-                if empty {
-                    word.fetch_and(!PARKED, Relaxed);
-                }
-            };
-            match self.queue.wait(wait, place, Some(since), still, left)? {
-                // The holder's writes came with the grant: `publish` releases, the waiter acquires.
-                Waited::Granted(YOURS) => return Ok(()),
-                Waited::Granted(_) => {
-                    place = Place::Front;
-                    spins = 0;
-                }
-                Waited::Refused => {}
+            } else if now & PARKED == 0 && spins < SPINS {
+                spins += 1;
+                std::hint::spin_loop();
+            } else {
+                return false;
             }
         }
     }
@@ -192,7 +209,7 @@ impl RawLock {
         assert!(self.is_locked(), "unlock() of a lock that nobody holds");
         self.queue.grant_one(|grant| {
             let parked = if grant.more { PARKED } else { 0 };
-            if grant.since.is_some_and(is_due) {
+            if grant.waiter.and_then(|note| note.since).is_some_and(is_due) {
                 // Relaxed: the lock stays held, and its new holder learns of it through the grant.
                 word.store(LOCKED | parked, Relaxed);
                 YOURS
@@ -201,6 +218,38 @@ impl RawLock {
                 LOOK
             }
         });
+    }
+}
+
+impl Goal for RawLock {
+    fn queue(&self) -> &WaitQueue {
+        &self.queue
+    }
+
+    fn must_wait(&self) -> bool {
+        let word = &self.queue.word;
+        let mut now = word.load(Relaxed);
+        while now == LOCKED {
+            // Relaxed: says only that the queue must be looked at; the queue has its own lock.
+            match word.compare_exchange_weak(LOCKED, LOCKED | PARKED, Relaxed, Relaxed) {
+                Ok(_) => return true,
+                Err(other) => now = other,
+            }
+        }
+        now == LOCKED | PARKED
+    }
+
+    fn left(&self, empty: bool) {
+        if empty {
+            self.queue.word.fetch_and(!PARKED, Relaxed);
+        }
+    }
+
+    fn pass_on(&self, token: u32) {
+        // Handed over, or free for the next. If it is neither, its holder's `unlock` will see to the next.
+        if token == YOURS || self.try_lock() {
+            self.unlock();
+        }
     }
 }
 

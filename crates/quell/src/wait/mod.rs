@@ -2,19 +2,19 @@
 //!
 //! # The wait queue
 //!
-//! A waiter is a node on the waiting thread's stack, in an intrusive list under a short lock. No wait allocates. The
-//! node has one state word:
+//! A waiter is a thread or a task. It is a node in an intrusive list under a short lock: on the waiting thread's stack, or
+//! in the task's future. No wait allocates. The node has one state word:
 //!
 //! ```text
-//!             ┌──── CLAIMED ──── GRANTED      a granter: claims under the list's lock, publishes after it
+//!             ┌──── CLAIMED ──── GRANTED      a granter: both under the list's lock
 //!   WAITING ──┤
 //!             └──── LEFT                      the waiter: at its deadline, for an interrupt, for a signal
 //! ```
 //!
 //! | transition | who | how |
 //! | --- | --- | --- |
-//! | `WAITING` to `CLAIMED` | a granter | compare-exchange, under the list's lock; it unlinks the node |
-//! | `CLAIMED` to `GRANTED` | the same granter | store, after it has taken the waiter's handle out of the node |
+//! | `WAITING` to `CLAIMED` | a granter | compare-exchange, under the list's lock; it unlinks the node and takes the waiter's handle out of it |
+//! | `CLAIMED` to `GRANTED` | the same granter | store, before it releases that lock |
 //! | `WAITING` to `LEFT` | the waiter itself | compare-exchange; for an interrupt, under its slot's lock |
 //!
 //! Grant, time-out and interrupt compete with one compare-exchange each, and the winner decides what happened. A grant
@@ -22,9 +22,7 @@
 //!
 //! **Lifetime.** The node is gone when the waiter returns. It returns after `LEFT`, having unlinked the node under
 //! the list's lock, so a granter that sees the node in the list may touch it; or after `GRANTED`, which is the
-//! granter's last access: it has moved the waiter's handle out before, and unparks through that. `CLAIMED` keeps
-//! the waiter inside for the few instructions between, and lets a granter claim a whole list in one go and wake it
-//! without the lock.
+//! granter's last access: it has moved the waiter's handle out before, and wakes through that when the lock is free.
 //!
 //! **No wake-up is lost.** The waiter looks at the primitive's own state under the list's lock, after which it is in
 //! the list; who changes that state in a way that matters takes the lock afterwards, and finds it. The granter stores
@@ -34,14 +32,61 @@
 //! the granter goes on to the next. A waiter that was granted while an interrupt arrived returns what it was
 //! granted.
 //!
-//! What a grant means is the primitive's business: it travels as a small number, the *token*.
+//! What a grant means is the primitive's business: it travels as a small number, the *token*. What one waits for, in which
+//! queue, and when it is worth waiting, a primitive describes once, as a `Goal`, for threads, tasks and selections.
+//!
+//! # Tasks
+//!
+//! A task waits in the same queue as the threads, and has its turn among them. Its node lives in its future, pinned, and
+//! holds its `Waker` where a thread's holds the thread's handle.
+//!
+//! - **Polled again** with another waker, the future replaces the one in the node, under the list's lock, if the node is
+//!   still in the list. If it is not, it was granted: claim, unlinking and publishing are one step for who takes the
+//!   lock. So the waker that a granter takes out is always that of the last poll.
+//! - **Dropped**, it takes the lock, and either finds the node in the list and unlinks it, or finds the grant. A
+//!   grant that nobody saw is handed on (`Goal::pass_on`): the lock that was handed over is freed, who was woken to
+//!   look is replaced by the next. No executor is blocked for longer than the short lock is held.
+//! - Wakers are cloned, called and dropped outside the list's lock: they run code of the executor, which may poll another
+//!   future of the same queue.
+//!
+//! A task is not a thread: an interrupt of the thread that happens to poll it does not end its wait, and stays pending. A
+//! task is cancelled by dropping its future; deadlines are its runtime's timers.
+//!
+//! # Selections
+//!
+//! A selection waits for several things at once: a node in each of several lists, and one state word for all of them. A
+//! granter claims that word, under the lock of its own list, and writes into it which of the nodes it was. So one granter
+//! wins, at most. The other nodes stay in their lists until the waiter, thread or task, unlinks each under its list's
+//! lock; until then granters pass them over, as they do a node that has `LEFT`.
+//!
+//! The lists are joined one after the other. If one of the things need not be waited for any more, the waiter leaves the
+//! lists it has joined, by the same compare-exchange; if that fails, one of them was granted in the meantime, and that
+//! is the result. Its word is final when all locks were taken once for unlinking: the granter had claimed and published
+//! under one of them. Nobody holds two lists' locks at once.
+//!
+//! # Fork
+//!
+//! In the child of a fork, the queues are reset by their primitives' `…_after_fork`. Nodes on stacks went with their threads.
+//! A future of the thread that forked is in no list any more, and knows it by the generation of processes it joined
+//! in: polled, it joins anew; dropped, it does nothing. What it had been granted before the fork, and had not seen, is
+//! void.
 
 mod block;
+mod goal;
+mod grant;
 mod node;
 mod queue;
+#[allow(dead_code, reason = "no primitive waits for several things yet, only the models")]
+mod select;
+mod task;
 
 pub(crate) use block::block;
+pub(crate) use goal::{Goal, wait_for};
+pub(crate) use node::Note;
 pub(crate) use queue::{Place, WaitQueue, Waited};
+#[cfg_attr(not(any(quell_loom, quell_shuttle)), allow(unused_imports, reason = "as above"))]
+pub(crate) use select::{Case, Chosen, wait_any, wait_any_async};
+pub(crate) use task::wait_async;
 
 use crate::interrupt::Interrupted;
 use std::fmt;

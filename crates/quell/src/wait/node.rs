@@ -1,91 +1,219 @@
-//! One waiter in a queue. The states are in the module's documentation.
+//! One waiter in a queue, and the state word it competes for. The states are in the module's documentation.
 
 use crate::sys::atomic::AtomicU32;
-use crate::sys::atomic::Ordering::{AcqRel, Acquire, Release};
+use crate::sys::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::thread::Thread;
 use std::cell::UnsafeCell;
 use std::ptr;
+use std::task::Waker;
 use std::time::Instant;
 
 const WAITING: u32 = 0;
 const CLAIMED: u32 = 1;
 const LEFT: u32 = 2;
-/// With the token in the bits above.
+/// With the case and the token in the bits above.
 const GRANTED: u32 = 3;
-const TOKEN_SHIFT: u32 = 2;
+const CASE_SHIFT: u32 = 2;
+const TOKEN_SHIFT: u32 = 16;
 
-/// Who waits: what to do to have it look at its node again.
+/// How many cases a selection can have.
+pub(super) const CASES: usize = 1 << (TOKEN_SHIFT - CASE_SHIFT);
+
+/// Who waits: what to do to have it look at its state word again.
 pub(super) enum Waiter {
-    /// Unpark it. A task's `Waker` is to stand beside this.
     Thread(Thread),
+    Task(Waker),
 }
 
 impl Waiter {
+    /// Not under a list's lock: a `Waker` runs code of its executor.
     pub(super) fn wake(self) {
         match self {
             Waiter::Thread(thread) => thread.unpark_internal(),
+            Waiter::Task(waker) => waker.wake(),
         }
     }
 }
 
-/// The links of the list a node is in. Belong to the list's lock; after a claim, to the granter.
+/// What a waiter tells who may grant to it.
+#[derive(Clone, Copy)]
+pub(crate) struct Note {
+    /// Since when it waits, if its primitive wants to know.
+    pub(crate) since: Option<Instant>,
+    /// Whatever the primitive needs beside: a number, or a place on the waiter's side that stays valid until the grant
+    /// is published.
+    #[allow(dead_code, reason = "no primitive needs it yet")]
+    pub(crate) slot: *mut (),
+}
+
+// SAFETY: a note is only a value; who follows `slot` answers for that.
+unsafe impl Send for Note {}
+// SAFETY: as above.
+unsafe impl Sync for Note {}
+
+impl Note {
+    /// Nothing to tell.
+    pub(crate) const NONE: Note = Note { since: None, slot: ptr::null_mut() };
+
+    /// Since when it waits.
+    pub(crate) const fn since(since: Instant) -> Note {
+        Note { since: Some(since), ..Note::NONE }
+    }
+
+    /// The same with a number.
+    #[allow(dead_code, reason = "as above")]
+    #[must_use]
+    pub(crate) const fn number(self, number: usize) -> Note {
+        Note { slot: ptr::without_provenance_mut(number), ..self }
+    }
+
+    /// The number.
+    #[allow(dead_code, reason = "as above")]
+    pub(crate) fn to_number(self) -> usize {
+        self.slot.addr()
+    }
+}
+
+/// The word that grant, time-out and interrupt compete for: of one node, or of all nodes of a selection.
+pub(super) struct State(AtomicU32);
+
+impl State {
+    pub(super) fn new() -> State {
+        State(AtomicU32::new(WAITING))
+    }
+
+    /// One that nobody can be granted through.
+    fn closed() -> State {
+        State(AtomicU32::new(LEFT))
+    }
+
+    /// Waiter, while no granter can reach it: as new.
+    pub(super) fn renew(&self) {
+        // Relaxed: whoever reaches it later does so through a list's lock.
+        self.0.store(WAITING, Relaxed);
+    }
+
+    /// Granter, under the list's lock: whether it looks as if a claim would succeed. Relaxed: the claim decides.
+    fn is_waiting(&self) -> bool {
+        self.0.load(Relaxed) == WAITING
+    }
+
+    /// Granter, under the list's lock: the waiter can no longer leave, nor be granted by another. False: one of those
+    /// came first.
+    fn claim(&self) -> bool {
+        // AcqRel: takes over what the waiter wrote, hands over what the granter did.
+        self.0.compare_exchange(WAITING, CLAIMED, AcqRel, Acquire).is_ok()
+    }
+
+    /// Waiter: gives up. False: it was granted, or is about to be.
+    pub(super) fn leave(&self) -> bool {
+        self.0.compare_exchange(WAITING, LEFT, AcqRel, Acquire).is_ok()
+    }
+
+    /// Waiter: which case was granted, and with what token.
+    pub(super) fn granted(&self) -> Option<(usize, u32)> {
+        // Acquire: pairs with `Node::publish`.
+        let state = self.0.load(Acquire);
+        let case = state >> CASE_SHIFT & (CASES as u32 - 1);
+        (state & GRANTED == GRANTED).then_some((case as usize, state >> TOKEN_SHIFT))
+    }
+}
+
+/// The links of the list a node is in. Belong to the list's lock.
 pub(super) struct Links {
+    /// The one before; of the first, the last. Null: the node is in no list.
     pub(super) prev: *const Node,
+    /// The one behind; of the last, null.
     pub(super) next: *const Node,
+    /// Who waits. Taken by who grants.
     pub(super) waiter: Option<Waiter>,
 }
 
-/// One waiter, on its stack.
+/// One waiter: on its thread's stack, or in its future.
 pub(super) struct Node {
-    state: AtomicU32,
-    /// Since when it waits, if its primitive wants to know.
-    pub(super) since: Option<Instant>,
+    own: State,
+    /// The selection's state, if the node is one of several. Null: it is `own`.
+    shared: *const State,
+    /// Which of them it is.
+    case: u32,
+    note: Note,
     links: UnsafeCell<Links>,
 }
 
 impl Node {
-    pub(super) fn new(waiter: Waiter, since: Option<Instant>) -> Node {
-        let links = Links { prev: ptr::null(), next: ptr::null(), waiter: Some(waiter) };
-        Node { state: AtomicU32::new(WAITING), since, links: UnsafeCell::new(links) }
+    pub(super) fn new(note: Note) -> Node {
+        Node::with_state(State::new(), note)
+    }
+
+    /// A place in a list that stands for nobody.
+    pub(super) fn marker() -> Node {
+        Node::with_state(State::closed(), Note::NONE)
+    }
+
+    fn with_state(own: State, note: Note) -> Node {
+        let links = Links { prev: ptr::null(), next: ptr::null(), waiter: None };
+        Node { own, shared: ptr::null(), case: 0, note, links: UnsafeCell::new(links) }
+    }
+
+    /// Makes it a case of a selection. Whoever puts it into a list answers for `state` being there as long as the node.
+    pub(super) fn share(&mut self, state: *const State, case: usize) {
+        assert!(case < CASES, "a selection of {CASES} cases at most");
+        self.shared = state;
+        self.case = case as u32;
+    }
+
+    pub(super) fn note(&self) -> Note {
+        self.note
+    }
+
+    /// The state word.
+    pub(super) fn state(&self) -> &State {
+        // SAFETY: see `share`: who can reach the node can reach the state.
+        if self.shared.is_null() { &self.own } else { unsafe { &*self.shared } }
     }
 
     /// The links.
     ///
     /// # Safety
-    /// The caller holds the lock of the list, or has claimed the node and not yet published the grant; and it keeps no
-    /// two references at once.
+    /// The caller holds the lock of the list, or the node is its own and in no list; and it keeps no two references
+    /// at once.
     #[expect(clippy::mut_from_ref, reason = "the list's lock makes it exclusive")]
     pub(super) unsafe fn links(&self) -> &mut Links {
         // SAFETY: as the caller promises.
         unsafe { &mut *self.links.get() }
     }
 
-    /// Granter, under the list's lock: the waiter can no longer leave. False: it has left.
+    /// Granter, under the list's lock: see [`State::claim`]. A node that has left, or whose selection ended otherwise,
+    /// is passed over.
     pub(super) fn claim(&self) -> bool {
-        // AcqRel: takes over what the waiter wrote, hands over what the granter did.
-        self.state.compare_exchange(WAITING, CLAIMED, AcqRel, Acquire).is_ok()
+        self.state().claim()
     }
 
-    /// Granter: the end of a claim. The node may be gone when this returns, hence no `&self`.
+    /// Granter, under the list's lock: whether the node is worth a claim.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.state().is_waiting()
+    }
+
+    /// Granter, under the list's lock: the end of a claim. The node may be gone when this returns, hence no `&self`.
     ///
     /// # Safety
-    /// The caller has claimed the node, and has not published before.
+    /// The caller has claimed and unlinked the node, and has not published before.
     pub(super) unsafe fn publish(this: *const Node, token: u32) {
         debug_assert!(token < 1 << (32 - TOKEN_SHIFT));
-        // Release: everything the granter did, its reads of the links included, comes before.
-        // SAFETY: alive until this very store is seen.
-        unsafe { (*this).state.store(GRANTED | token << TOKEN_SHIFT, Release) };
+        // SAFETY: alive until the store below is seen; the references end before it.
+        let (state, case) = unsafe { (ptr::from_ref((*this).state()), (*this).case) };
+        // Release: everything the granter did, its reads of the node included, comes before.
+        // SAFETY: as above.
+        unsafe { (*state).0.store(GRANTED | case << CASE_SHIFT | token << TOKEN_SHIFT, Release) };
     }
 
-    /// Waiter: gives up. False: it was granted, or is about to be.
-    pub(super) fn leave(&self) -> bool {
-        self.state.compare_exchange(WAITING, LEFT, AcqRel, Acquire).is_ok()
-    }
-
-    /// Waiter: what it was granted.
+    /// Waiter: what it was granted, if it is not one of several.
     pub(super) fn granted(&self) -> Option<u32> {
-        // Acquire: pairs with `publish`.
-        let state = self.state.load(Acquire);
-        (state & GRANTED == GRANTED).then_some(state >> TOKEN_SHIFT)
+        self.own.granted().map(|(_, token)| token)
+    }
+
+    /// Waiter: gives up, if it is not one of several.
+    pub(super) fn leave(&self) -> bool {
+        self.own.leave()
     }
 }

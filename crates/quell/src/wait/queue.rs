@@ -1,6 +1,8 @@
-//! The wait queue: an intrusive list of nodes on their waiters' stacks. The protocol is in the module's documentation.
+//! The wait queue: an intrusive list of nodes, and how a thread waits in it. The protocol is in the module's
+//! documentation.
 
-use super::node::{Node, Waiter};
+use super::grant::Granting;
+use super::node::{Node, Note, Waiter};
 use super::{Wait, WaitError, block};
 use crate::park::RawShort;
 use crate::sys::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
@@ -17,21 +19,13 @@ pub(crate) enum Place {
     Front,
 }
 
-/// How [`WaitQueue::wait`] ended well.
+/// How a wait ended well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waited {
-    /// There was nothing to wait for; the waiter never was in the list.
+    /// There was nothing to wait for; the waiter is in no list.
     Refused,
     /// Granted, with the granter's token.
     Granted(u32),
-}
-
-/// What [`WaitQueue::grant_one`] found.
-pub(crate) struct Grant {
-    /// Since when the waiter waits, if it said so. `None` also if there is no waiter.
-    pub(crate) since: Option<Instant>,
-    /// Nodes are left in the list.
-    pub(crate) more: bool,
 }
 
 /// The waiters of one primitive.
@@ -62,7 +56,8 @@ impl WaitQueue {
     ///
     /// `validate` runs under the list's lock before the thread joins the list; false: do not wait. `left` runs
     /// under the lock when the thread has left without a grant, and is told whether the list is empty now. Both
-    /// only look at and change the primitive's own state.
+    /// only look at and change the primitive's own state. [`wait_for`](super::wait_for) is the same with a
+    /// [`Goal`](super::Goal), which tasks and selections need.
     #[cold]
     pub(crate) fn wait(
         &self,
@@ -72,8 +67,22 @@ impl WaitQueue {
         validate: impl FnOnce() -> bool,
         left: impl FnOnce(bool),
     ) -> Result<Waited, WaitError> {
+        self.wait_noted(wait, place, Note { since, ..Note::NONE }, validate, left)
+    }
+
+    /// The same with a whole note.
+    pub(super) fn wait_noted(
+        &self,
+        wait: &Wait,
+        place: Place,
+        note: Note,
+        validate: impl FnOnce() -> bool,
+        left: impl FnOnce(bool),
+    ) -> Result<Waited, WaitError> {
         let me = current();
-        let node = Node::new(Waiter::Thread(me.clone()), since);
+        let node = Node::new(note);
+        // SAFETY: ours, and in no list.
+        unsafe { node.links() }.waiter = Some(Waiter::Thread(me.clone()));
         {
             let list = self.lock();
             if !validate() {
@@ -95,86 +104,9 @@ impl WaitQueue {
         ended.map(|()| Waited::Granted(node.granted().expect("it ended well")))
     }
 
-    /// Grants to the first waiter that has not left. `decide` runs under the list's lock, is told what was found,
-    /// changes the primitive's own state, and answers with the token. Says whether there was a waiter.
-    #[cold]
-    pub(crate) fn grant_one(&self, decide: impl FnOnce(Grant) -> u32) -> bool {
-        let list = self.lock();
-        let mut at = list.first();
-        while !at.is_null() {
-            // SAFETY: nodes in the list are alive while we hold its lock.
-            let node = unsafe { &*at };
-            if node.claim() {
-                break;
-            }
-            // SAFETY: as above.
-            at = unsafe { node.links() }.next;
-        }
-        if at.is_null() {
-            decide(Grant { since: None, more: !list.is_empty() });
-            return false;
-        }
-        // SAFETY: claimed, so alive until published.
-        let node = unsafe { &*at };
-        // SAFETY: it is in the list, and we hold the lock.
-        unsafe { list.unlink(node) };
-        let token = decide(Grant { since: node.since, more: !list.is_empty() });
-        drop(list);
-        // SAFETY: claimed by us and unlinked.
-        let waiter = unsafe { node.links() }.waiter.take();
-        // SAFETY: as above; not touched after.
-        unsafe { Node::publish(at, token) };
-        waiter.expect("a node is granted once").wake();
-        true
-    }
-
-    /// Grants to every waiter that is in the list now. `decide` runs under the list's lock, once, before them. Says how
-    /// many there were.
-    #[cold]
-    pub(crate) fn grant_all(&self, token: u32, decide: impl FnOnce()) -> usize {
-        let list = self.lock();
-        decide();
-        // A chain through `next`, ours alone.
-        let mut chain: *const Node = ptr::null();
-        let mut last: *const Node = ptr::null();
-        let mut at = list.first();
-        while !at.is_null() {
-            // SAFETY: nodes in the list are alive while we hold its lock.
-            let node = unsafe { &*at };
-            // SAFETY: as above.
-            let next = unsafe { node.links() }.next;
-            if node.claim() {
-                // SAFETY: it is in the list, and we hold the lock; `last` is claimed by us. The new end of the chain
-                // points nowhere, not to its old neighbour, which may have left.
-                unsafe {
-                    list.unlink(node);
-                    node.links().next = ptr::null();
-                    if last.is_null() {
-                        chain = node;
-                    } else {
-                        (*last).links().next = node;
-                    }
-                }
-                last = node;
-            }
-            at = next;
-        }
-        drop(list);
-        let mut count = 0;
-        while !chain.is_null() {
-            let node = chain;
-            // SAFETY: claimed by us and unlinked; alive until published, and not touched after.
-            let waiter = unsafe {
-                let links = (*node).links();
-                chain = links.next;
-                links.waiter.take()
-            };
-            // SAFETY: as above.
-            unsafe { Node::publish(node, token) };
-            waiter.expect("a node is granted once").wake();
-            count += 1;
-        }
-        count
+    /// Takes the list's lock to grant to several waiters, up to `N`, each on terms of its own.
+    pub(crate) fn granting<const N: usize>(&self) -> Granting<'_, N> {
+        Granting::new(self.lock())
     }
 
     /// Whether nobody waits, without taking the lock.
@@ -196,19 +128,19 @@ impl WaitQueue {
         self.lock.reset();
     }
 
-    fn lock(&self) -> List<'_> {
+    pub(super) fn lock(&self) -> List<'_> {
         self.lock.lock();
         List { queue: self }
     }
 }
 
 /// The list, locked.
-struct List<'a> {
+pub(super) struct List<'a> {
     queue: &'a WaitQueue,
 }
 
 impl List<'_> {
-    fn first(&self) -> *const Node {
+    pub(super) fn first(&self) -> *const Node {
         // Relaxed: ordered by the lock.
         self.queue.head.load(Relaxed)
     }
@@ -217,15 +149,24 @@ impl List<'_> {
         self.queue.head.store(node.cast_mut(), Relaxed);
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.first().is_null()
+    }
+
+    /// Whether the node is in the list.
+    ///
+    /// # Safety
+    /// The node is in this list or in none.
+    pub(super) unsafe fn has(&self, node: &Node) -> bool {
+        // SAFETY: as the caller promises, the links belong to the lock that we hold.
+        !unsafe { node.links() }.prev.is_null()
     }
 
     /// Puts a node into the list.
     ///
     /// # Safety
     /// The node is in no list, and stays alive and in place until it is unlinked.
-    unsafe fn link(&self, node: &Node, place: Place) {
+    pub(super) unsafe fn link(&self, node: &Node, place: Place) {
         let first = self.first();
         if first.is_null() {
             // SAFETY: ours, and we hold the lock.
@@ -260,12 +201,14 @@ impl List<'_> {
     ///
     /// # Safety
     /// The node is in this list.
-    unsafe fn unlink(&self, node: &Node) {
+    pub(super) unsafe fn unlink(&self, node: &Node) {
         // SAFETY: the node and its neighbours are in the list, hence alive, and their links belong to the lock.
         unsafe {
             let (prev, next) = {
                 let links = node.links();
-                (links.prev, links.next)
+                let ends = (links.prev, links.next);
+                links.prev = ptr::null();
+                ends
             };
             let first = self.first();
             if ptr::eq(first, node) {
@@ -289,14 +232,14 @@ impl Drop for List<'_> {
     }
 }
 
-// SAFETY: the nodes are reached under the lock or after a claim, as the protocol says; their handles are Send.
+// SAFETY: the nodes are reached under the lock, as the protocol says; their waiters' handles are Send.
 unsafe impl Send for WaitQueue {}
 // SAFETY: as above.
 unsafe impl Sync for WaitQueue {}
 
 /// While it lives, a node of this stack frame is in a list: unwinding would leave it dangling, so the process ends.
 /// Nothing in between panics; this is the promise to the unsafe code.
-struct InList;
+pub(super) struct InList;
 
 impl Drop for InList {
     fn drop(&mut self) {

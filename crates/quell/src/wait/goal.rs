@@ -1,0 +1,36 @@
+//! What a waiter waits for, as its queue has to know it: one description for threads, tasks and selections.
+
+use super::node::Note;
+use super::queue::{Place, WaitQueue, Waited};
+use super::{Wait, WaitError};
+
+/// What a waiter waits for. A primitive implements it once for each reason to wait.
+pub(crate) trait Goal {
+    /// The queue to wait in.
+    fn queue(&self) -> &WaitQueue;
+
+    /// Whether it is worth waiting. Runs under the list's lock, and if true, the waiter joins the list before the lock
+    /// is free. It only looks at and changes the primitive's own state: typically it marks there that somebody waits.
+    fn must_wait(&self) -> bool;
+
+    /// A waiter has left without a grant. Runs under the list's lock, and is told whether the list is empty now. (It may
+    /// hear that it is not, though nobody waits any more: never the other way round.)
+    fn left(&self, empty: bool);
+
+    /// A task was granted `token`, and was dropped before it knew. Passes on what the grant was worth, so that it is
+    /// not lost: frees what was handed over, wakes the next in place of who was woken to look. Runs outside the list's
+    /// lock.
+    fn pass_on(&self, token: u32);
+}
+
+/// Waits as the current thread, in the goal's queue. Blocks; an interruption point, as `wait` says.
+#[cold]
+pub(crate) fn wait_for<G: Goal + ?Sized>(
+    goal: &G,
+    wait: &Wait,
+    place: Place,
+    note: Note,
+) -> Result<Waited, WaitError> {
+    let (must_wait, left) = (|| goal.must_wait(), |empty| goal.left(empty));
+    goal.queue().wait_noted(wait, place, note, must_wait, left)
+}

@@ -1,0 +1,227 @@
+//! The granter's side: claim under the list's lock, publish under it, wake after it.
+
+use super::node::{Node, Note, Waiter};
+use super::queue::{List, Place, WaitQueue};
+
+/// How many are woken in one go. Those beyond wait until the list's lock has been free for a moment.
+const BATCH: usize = if cfg!(any(quell_loom, quell_shuttle)) { 2 } else { 32 };
+
+/// What [`WaitQueue::grant_one`] found.
+pub(crate) struct Grant {
+    /// What the waiter that is granted has to tell. `None`: there is no waiter.
+    pub(crate) waiter: Option<Note>,
+    /// Nodes are left in the list.
+    pub(crate) more: bool,
+}
+
+impl WaitQueue {
+    /// Grants to the first waiter that has not left. `decide` runs under the list's lock, is told what was found,
+    /// changes the primitive's own state, and answers with the token. Says whether there was a waiter.
+    #[cold]
+    pub(crate) fn grant_one(&self, decide: impl FnOnce(Grant) -> u32) -> bool {
+        let mut granting = self.granting::<1>();
+        let waiter = granting.claim();
+        let token = decide(Grant { waiter, more: !granting.is_empty() });
+        if waiter.is_some() {
+            granting.publish(token);
+        }
+        waiter.is_some()
+    }
+
+    /// Grants to every waiter that is in the list now, and has not left when its turn comes. `decide` runs under the
+    /// list's lock, once, before them. Says how many there were.
+    #[cold]
+    pub(crate) fn grant_all(&self, token: u32, decide: impl FnOnce()) -> usize {
+        let mut granting = self.granting::<BATCH>();
+        decide();
+        let mut count = granting.grant_all(token);
+        if granting.is_exhausted() {
+            return count;
+        }
+        // More than one batch: who joins from here on does so behind the marker.
+        let marker = Node::marker();
+        let sweep = Sweep { queue: self, marker: &marker, token };
+        // SAFETY: we hold the lock. The marker stays in place until `Sweep` has unlinked it, also if a waker panics.
+        unsafe { granting.list().link(&marker, Place::Back) };
+        drop(granting);
+        while let Some(granted) = sweep.once() {
+            count += granted;
+        }
+        count
+    }
+}
+
+/// Grants to all up to a marker in the list, a batch at a time.
+struct Sweep<'a> {
+    queue: &'a WaitQueue,
+    marker: &'a Node,
+    token: u32,
+}
+
+impl Sweep<'_> {
+    /// The next batch. `None`: the marker was reached, and is unlinked.
+    fn once(&self) -> Option<usize> {
+        let mut granting = self.queue.granting::<BATCH>();
+        // SAFETY: the marker is in this list or in none.
+        if !unsafe { granting.list().has(self.marker) } {
+            return None;
+        }
+        granting.stop = self.marker;
+        let granted = granting.grant_all(self.token);
+        if granting.is_exhausted() {
+            // SAFETY: it is in this list, as seen above.
+            unsafe { granting.list().unlink(self.marker) };
+        }
+        Some(granted)
+    }
+}
+
+impl Drop for Sweep<'_> {
+    fn drop(&mut self) {
+        // Something is left only if a waker panicked.
+        while self.once().is_some() {}
+    }
+}
+
+/// The list's lock, held to grant to its waiters in order. Dropping it frees the lock, then wakes them.
+///
+/// Each grant is a [`claim`](Granting::claim), and after it [`publish`](Granting::publish); in between, the waiter
+/// cannot leave, and the primitive's state is changed.
+pub(crate) struct Granting<'a, const N: usize> {
+    // Before `wakes`: dropped first.
+    list: List<'a>,
+    wakes: Wakes<N>,
+    /// The next node to look at.
+    at: *const Node,
+    /// The node that is not to be looked at; null: none.
+    stop: *const Node,
+    /// Claimed, and not yet published.
+    claimed: *const Node,
+}
+
+impl<'a, const N: usize> Granting<'a, N> {
+    pub(super) fn new(list: List<'a>) -> Granting<'a, N> {
+        let at = list.first();
+        let (stop, claimed) = (std::ptr::null(), std::ptr::null());
+        Granting { list, wakes: Wakes::new(), at, stop, claimed }
+    }
+
+    /// Claims the first waiter, from where the last claim was, and tells its note. `None`: there is none left.
+    pub(crate) fn claim(&mut self) -> Option<Note> {
+        self.claim_if(|_| true)
+    }
+
+    /// The same, if the waiter suits: `None` also if `suits` refuses one, who then stays the first.
+    ///
+    /// # Panics
+    /// If [`is_full`](Granting::is_full).
+    pub(crate) fn claim_if(&mut self, mut suits: impl FnMut(&Note) -> bool) -> Option<Note> {
+        assert!(!self.is_full() && self.claimed.is_null(), "publish each claim, up to {N}");
+        while !self.is_exhausted() {
+            // SAFETY: nodes in the list are alive while we hold its lock.
+            let node = unsafe { &*self.at };
+            // Who has left unlinks itself as soon as it gets the lock.
+            if node.is_waiting() {
+                let note = node.note();
+                if !suits(&note) {
+                    return None;
+                }
+                if node.claim() {
+                    // SAFETY: it is in the list, and we hold the lock; no other reference to its links is kept.
+                    unsafe {
+                        self.at = node.links().next;
+                        self.list.unlink(node);
+                        self.wakes.push(node.links().waiter.take());
+                    }
+                    self.claimed = node;
+                    return Some(note);
+                }
+            }
+            // SAFETY: as above.
+            self.at = unsafe { node.links() }.next;
+        }
+        None
+    }
+
+    /// The grant: the waiter of the last claim has it, and is woken when this is dropped.
+    ///
+    /// # Panics
+    /// If there was no claim, or it was published.
+    pub(crate) fn publish(&mut self, token: u32) {
+        let node = std::mem::replace(&mut self.claimed, std::ptr::null());
+        assert!(!node.is_null(), "publish() without claim()");
+        // SAFETY: claimed by us and unlinked; not touched after.
+        unsafe { Node::publish(node, token) };
+    }
+
+    /// Grants to all that are left, or as many as can be woken in one go. Says to how many.
+    fn grant_all(&mut self, token: u32) -> usize {
+        let mut count = 0;
+        while !self.is_full() && self.claim().is_some() {
+            self.publish(token);
+            count += 1;
+        }
+        count
+    }
+
+    /// Whether no node is left to look at.
+    fn is_exhausted(&self) -> bool {
+        std::ptr::eq(self.at, self.stop)
+    }
+
+    /// Whether as many were granted as can be woken in one go.
+    pub(crate) fn is_full(&self) -> bool {
+        self.wakes.count == N
+    }
+
+    /// Whether no node is left in the list.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    fn list(&self) -> &List<'a> {
+        &self.list
+    }
+}
+
+impl<const N: usize> Drop for Granting<'_, N> {
+    fn drop(&mut self) {
+        // A claim without a grant would keep its waiter for ever.
+        debug_assert!(self.claimed.is_null() || std::thread::panicking());
+    }
+}
+
+/// Those who were granted, to be woken when the lock is free.
+struct Wakes<const N: usize> {
+    waiters: [Option<Waiter>; N],
+    count: usize,
+}
+
+impl<const N: usize> Wakes<N> {
+    fn new() -> Wakes<N> {
+        Wakes { waiters: [const { None }; N], count: 0 }
+    }
+
+    fn push(&mut self, waiter: Option<Waiter>) {
+        debug_assert!(waiter.is_some(), "a node is granted once");
+        self.waiters[self.count] = waiter;
+        self.count += 1;
+    }
+}
+
+impl<const N: usize> Drop for Wakes<N> {
+    fn drop(&mut self) {
+        /// Wakes the rest, also if a waker panics.
+        struct Rest<'a>(&'a mut dyn Iterator<Item = Waiter>);
+        impl Drop for Rest<'_> {
+            fn drop(&mut self) {
+                self.0.for_each(Waiter::wake);
+            }
+        }
+        let mut waiters = self.waiters[..self.count].iter_mut().filter_map(Option::take);
+        let rest = Rest(&mut waiters);
+        for waiter in &mut *rest.0 {
+            waiter.wake();
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! Every interleaving of grants with what a task does: it waits, is polled again, is dropped; and with selections, of
+//! threads and of tasks.
+
+#![cfg(quell_loom)]
+
+mod models;
+
+use loom::future::block_on;
+use loom::sync::atomic::AtomicBool;
+use loom::thread;
+use quell::model::{self, Gate, Waiters, wait_at, wait_at_any, wait_at_any_async};
+use quell::{Event, Interrupt, Outcome, RawLock, Thread, Wait, WaitError};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// A queue, and the state that its waiters look at: once it is open, nobody needs to wait.
+struct Door {
+    queue: Waiters,
+    open: AtomicBool,
+    /// Grants that were passed on.
+    passed: AtomicU32,
+}
+
+impl Door {
+    fn new() -> Arc<Door> {
+        let (open, passed) = (AtomicBool::new(false), AtomicU32::new(0));
+        Arc::new(Door { queue: Waiters::new(), open, passed })
+    }
+
+    /// Opens, and grants to one; says whether there was one.
+    fn open_one(&self) -> bool {
+        self.open.store(true, Relaxed);
+        self.queue.grant_one(7)
+    }
+
+    fn passed(&self) -> u32 {
+        self.passed.load(SeqCst)
+    }
+}
+
+impl Gate for Door {
+    fn waiters(&self) -> &Waiters {
+        &self.queue
+    }
+
+    fn must_wait(&self) -> bool {
+        // Relaxed: the list's lock orders it.
+        !self.open.load(Relaxed)
+    }
+
+    fn left(&self, _empty: bool) {}
+
+    fn pass_on(&self, token: u32) {
+        assert_eq!(token, 7);
+        self.passed.fetch_add(1, SeqCst);
+    }
+}
+
+/// A waker that counts its calls.
+#[derive(Default)]
+struct Count(AtomicU32);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+impl Count {
+    fn new() -> (Arc<Count>, Waker) {
+        let count = Arc::new(Count::default());
+        (Arc::clone(&count), Waker::from(count))
+    }
+
+    fn calls(&self) -> u32 {
+        self.0.load(SeqCst)
+    }
+}
+
+fn poll<F: Future>(future: &mut Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
+    future.as_mut().poll(&mut Context::from_waker(waker))
+}
+
+/// Who opens and then grants, and the task that looks and then waits, do not miss each other.
+#[test]
+fn a_grant_arrives() {
+    models::bounded(4, || {
+        let door = Door::new();
+        let task = Arc::clone(&door);
+        let task = thread::spawn(move || block_on(wait_at(&*task)));
+        let granted = door.open_one();
+        assert_eq!(task.join().unwrap(), granted.then_some(7));
+        assert_eq!(door.passed(), 0);
+    });
+}
+
+/// A future is dropped while it is granted: it left, or the grant was passed on; never both, never neither.
+#[test]
+fn a_grant_competes_with_a_drop() {
+    models::bounded(4, || {
+        let door = Door::new();
+        let task = Arc::clone(&door);
+        let task = thread::spawn(move || {
+            let mut future = pin!(wait_at(&*task));
+            poll(&mut future, Waker::noop())
+        });
+        let granted = door.open_one();
+        match task.join().unwrap() {
+            Poll::Ready(token) => assert_eq!((token, granted), (None, false)),
+            Poll::Pending => assert_eq!(door.passed(), u32::from(granted)),
+        }
+        assert!(!door.queue.grant_one(7), "nobody is left");
+    });
+}
+
+/// A future that was polled last with the second waker is woken through that one.
+#[test]
+fn a_grant_competes_with_another_waker() {
+    models::bounded(4, || {
+        let door = Door::new();
+        let task = Arc::clone(&door);
+        let (count, second) = Count::new();
+        let task = thread::spawn(move || {
+            let mut future = Box::pin(async move { wait_at(&*task).await });
+            let mut polled = poll(&mut future.as_mut(), Waker::noop());
+            if polled.is_pending() {
+                polled = poll(&mut future.as_mut(), &second);
+            }
+            (polled, future)
+        });
+        let granted = door.open_one();
+        let (polled, mut future) = task.join().unwrap();
+        match polled {
+            Poll::Ready(token) => assert_eq!(token, granted.then_some(7)),
+            Poll::Pending => {
+                assert!(granted);
+                assert_eq!(count.calls(), 1, "it waits, and nobody woke it");
+                assert_eq!(poll(&mut future.as_mut(), Waker::noop()), Poll::Ready(Some(7)));
+            }
+        }
+        assert_eq!(door.passed(), 0);
+    });
+}
+
+/// Threads and tasks wait in one queue; a thread that leaves takes nothing from the task behind it, and vice versa.
+#[test]
+fn a_grant_goes_to_who_stays() {
+    models::bounded(2, || {
+        let door = Door::new();
+        let handle = Thread::unattached(None);
+        let leaves = {
+            let (door, handle) = (Arc::clone(&door), handle.clone());
+            thread::spawn(move || {
+                quell::adopt(&handle).unwrap();
+                door.queue.wait(&Wait::new(), || door.must_wait(), |_| {})
+            })
+        };
+        let task = Arc::clone(&door);
+        let task = thread::spawn(move || {
+            let mut future = pin!(wait_at(&*task));
+            poll(&mut future, Waker::noop())
+        });
+        handle.interrupt(Interrupt::new(1));
+        let granted = door.open_one();
+        let (left, task) = (leaves.join().unwrap(), task.join().unwrap());
+        let got = u32::from(matches!(left, Ok(Some(7)))) + u32::from(task == Poll::Ready(Some(7)));
+        assert_eq!(got + door.passed(), u32::from(granted));
+        assert!(!door.queue.grant_one(7), "nobody is left");
+    });
+}
+
+/// A thread waits at two doors, both are opened, and it is interrupted: one of the three.
+#[test]
+fn one_of_two_grants_an_interrupt_and_a_time_out_wins() {
+    models::bounded(2, || {
+        let doors = [Door::new(), Door::new()];
+        let handle = Thread::unattached(None);
+        let waiter = {
+            let (doors, handle) = (doors.clone(), handle.clone());
+            thread::spawn(move || {
+                quell::adopt(&handle).unwrap();
+                wait_at_any([&*doors[0], &*doors[1]], &model::timed())
+            })
+        };
+        let granter = {
+            let door = Arc::clone(&doors[1]);
+            thread::spawn(move || door.open_one())
+        };
+        model::expire(&handle);
+        let receipt = handle.interrupt(Interrupt::new(1));
+        let first = doors[0].open_one();
+        let granted = [first, granter.join().unwrap()];
+        let ended = waiter.join().unwrap();
+        let delivered = matches!(ended, Err(WaitError::Interrupted(_)));
+        match ended {
+            Ok((case, Some(token))) => {
+                assert_eq!(token, 7);
+                assert!(granted[case] && !granted[1 - case], "{case} {granted:?}");
+            }
+            // Both were opened, perhaps, but no grant went to it.
+            Ok((_, None)) | Err(_) => assert_eq!(granted, [false, false]),
+        }
+        assert_eq!(receipt.state() == Outcome::Delivered, delivered);
+        for door in &doors {
+            assert!(!door.queue.grant_one(7), "nobody is left");
+        }
+    });
+}
+
+/// A task waits at two doors, and both are opened.
+#[test]
+fn one_of_two_grants_wins_a_task() {
+    models::bounded(3, || {
+        let doors = [Door::new(), Door::new()];
+        let task = doors.clone();
+        let task = thread::spawn(move || block_on(wait_at_any_async([&*task[0], &*task[1]])));
+        let granter = {
+            let door = Arc::clone(&doors[1]);
+            thread::spawn(move || door.open_one())
+        };
+        let first = doors[0].open_one();
+        let granted = [first, granter.join().unwrap()];
+        match task.join().unwrap() {
+            (case, Some(7)) => assert!(granted[case] && !granted[1 - case]),
+            (_, token) => assert_eq!((token, granted), (None, [false, false])),
+        }
+        assert_eq!(doors[0].passed() + doors[1].passed(), 0);
+    });
+}
+
+/// The selection of a task is dropped while both doors are opened: what was granted is passed on, by the door that
+/// granted it.
+#[test]
+fn a_selection_is_dropped_while_it_is_granted() {
+    models::bounded(3, || {
+        let doors = [Door::new(), Door::new()];
+        let task = doors.clone();
+        let task = thread::spawn(move || {
+            let mut future = pin!(wait_at_any_async([&*task[0], &*task[1]]));
+            poll(&mut future, Waker::noop())
+        });
+        let granter = {
+            let door = Arc::clone(&doors[1]);
+            thread::spawn(move || door.open_one())
+        };
+        let first = doors[0].open_one();
+        let granted = [first, granter.join().unwrap()];
+        assert!(granted != [true, true]);
+        match task.join().unwrap() {
+            Poll::Pending => {
+                let passed = [doors[0].passed(), doors[1].passed()];
+                assert_eq!(passed, granted.map(u32::from));
+            }
+            Poll::Ready((case, Some(7))) => assert!(granted[case]),
+            Poll::Ready((_, token)) => assert_eq!((token, granted), (None, [false, false])),
+        }
+        for door in &doors {
+            assert!(!door.queue.grant_one(7), "nobody is left");
+        }
+    });
+}
+
+/// A selection is polled again with another waker while one of its doors is opened.
+#[test]
+fn a_selection_is_woken_through_its_last_waker() {
+    models::bounded(3, || {
+        let doors = [Door::new(), Door::new()];
+        let task = doors.clone();
+        let (count, second) = Count::new();
+        let task = thread::spawn(move || {
+            let mut future =
+                Box::pin(async move { wait_at_any_async([&*task[0], &*task[1]]).await });
+            let mut polled = poll(&mut future.as_mut(), Waker::noop());
+            if polled.is_pending() {
+                polled = poll(&mut future.as_mut(), &second);
+            }
+            (polled, future)
+        });
+        let granted = doors[0].open_one();
+        let (polled, mut future) = task.join().unwrap();
+        match polled {
+            Poll::Ready(chosen) => assert_eq!(chosen, (0, granted.then_some(7))),
+            Poll::Pending => {
+                assert!(granted);
+                assert_eq!(count.calls(), 1, "it waits, and nobody woke it");
+                assert_eq!(poll(&mut future.as_mut(), Waker::noop()), Poll::Ready((0, Some(7))));
+            }
+        }
+    });
+}
+
+/// A selection that is granted by one door does not take the other's grant from who waits behind it.
+#[test]
+fn what_a_selection_does_not_take_goes_to_the_next() {
+    models::bounded(2, || {
+        let doors = [Door::new(), Door::new()];
+        let selects = doors.clone();
+        let selects = thread::spawn(move || {
+            let answer = wait_at_any([&*selects[0], &*selects[1]], &Wait::new());
+            answer.unwrap()
+        });
+        let handle = Thread::unattached(None);
+        let next = {
+            let (door, handle) = (Arc::clone(&doors[1]), handle.clone());
+            thread::spawn(move || {
+                quell::adopt(&handle).unwrap();
+                door.queue.wait(&Wait::new(), || door.must_wait(), |_| {})
+            })
+        };
+        let granted = [doors[0].open_one(), doors[1].open_one()];
+        handle.interrupt(Interrupt::new(1));
+        let (selected, next) = (selects.join().unwrap(), next.join().unwrap());
+        let took = |case| u32::from(selected == (case, Some(7)));
+        assert_eq!(took(0), u32::from(granted[0]));
+        let next = u32::from(matches!(next, Ok(Some(7))));
+        assert_eq!(took(1) + next, u32::from(granted[1]));
+    });
+}
+
+/// More than are woken in one go: all who waited at the `set` are woken by it, and who joins after a `clear` is not.
+#[test]
+fn a_set_wakes_all_who_waited_and_nobody_else() {
+    models::bounded(3, || {
+        let event = Arc::new(Event::new());
+        let mut waits: Vec<_> = (0..3)
+            .map(|_| {
+                let event = Arc::clone(&event);
+                let mut wait = Box::pin(async move { event.wait_async().await });
+                assert!(poll(&mut wait.as_mut(), Waker::noop()).is_pending());
+                wait
+            })
+            .collect();
+        let setter = Arc::clone(&event);
+        let setter = thread::spawn(move || setter.set());
+        // One that has left in the meantime is no harm.
+        drop(waits.pop());
+        let mut late = pin!(event.wait_async());
+        let was_set = event.is_set();
+        if was_set {
+            event.clear();
+            assert!(poll(&mut late, Waker::noop()).is_pending());
+        }
+        setter.join().unwrap();
+        for mut wait in waits {
+            assert!(poll(&mut wait.as_mut(), Waker::noop()).is_ready());
+        }
+        if was_set {
+            assert!(poll(&mut late, Waker::noop()).is_pending());
+        }
+        event.set();
+        assert!(poll(&mut late, Waker::noop()).is_ready());
+    });
+}
+
+/// A task that was given the lock, or woken to look for it, is dropped: the next gets it all the same.
+#[test]
+fn a_dropped_task_passes_the_lock_on() {
+    for fair in [false, true] {
+        model::set_fair(fair);
+        models::bounded(2, || {
+            let lock = Arc::new(RawLock::new());
+            lock.lock().unwrap();
+            let task = Arc::clone(&lock);
+            let task = thread::spawn(move || {
+                let mut future = Box::pin(async move { task.lock_async().await });
+                let taken = poll(&mut future.as_mut(), Waker::noop()).is_ready();
+                drop(future);
+                taken
+            });
+            let next = Arc::clone(&lock);
+            let next = thread::spawn(move || {
+                next.lock().unwrap();
+                next.unlock();
+            });
+            lock.unlock();
+            if task.join().unwrap() {
+                lock.unlock();
+            }
+            // Would never end if the lock, or the news that it is free, had gone with the task.
+            next.join().unwrap();
+            assert!(lock.try_lock());
+        });
+    }
+}
+
+/// A lock taken by a task and by a thread.
+#[test]
+fn a_lock_excludes_threads_and_tasks() {
+    for fair in [false, true] {
+        model::set_fair(fair);
+        models::bounded(2, || {
+            let shared = Arc::new((RawLock::new(), loom::cell::UnsafeCell::new(0)));
+            // SAFETY: only called by who holds the lock; loom checks that.
+            let add = |value: &loom::cell::UnsafeCell<u32>| value.with_mut(|v| unsafe { *v += 1 });
+            let task = Shared(Arc::clone(&shared));
+            let task = thread::spawn(move || {
+                let task = &task;
+                block_on(task.0.0.lock_async());
+                add(&task.0.1);
+                task.0.0.unlock();
+            });
+            shared.0.lock().unwrap();
+            add(&shared.1);
+            shared.0.unlock();
+            task.join().unwrap();
+            assert!(shared.0.try_lock());
+            // SAFETY: nobody else is there.
+            assert_eq!(shared.1.with(|v| unsafe { *v }), 2);
+        });
+    }
+}
+
+struct Shared(Arc<(RawLock, loom::cell::UnsafeCell<u32>)>);
+
+// SAFETY: the value is reached under the lock.
+unsafe impl Send for Shared {}
