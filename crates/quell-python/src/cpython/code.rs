@@ -67,6 +67,12 @@ impl Code {
         self.field(layout::CO_FLAGS)
     }
 
+    /// Whether this is a constant of the interpreter's own, which must not be written to: neither events nor anything else
+    /// can be kept with it.
+    pub(super) fn is_constant(self) -> bool {
+        is_constant(self.flags())
+    }
+
     /// Number of positional parameters.
     pub(crate) fn argcount(self) -> usize {
         self.field::<c_int>(layout::CO_ARGCOUNT) as usize
@@ -140,6 +146,13 @@ impl Code {
         // SAFETY: as above.
         unsafe { code_set_extra(self.0.cast(), index, extra) == 0 }
     }
+}
+
+/// [`Code::is_constant`], from the code's flags.
+pub(super) fn is_constant(flags: c_int) -> bool {
+    /// `CO_NO_MONITORING_EVENTS`, from 3.12.
+    const NO_EVENTS: c_int = 0x200_0000;
+    cfg!(Py_3_12) && flags & NO_EVENTS != 0
 }
 
 /// Asks for an index under which pointers can be stored with code objects.

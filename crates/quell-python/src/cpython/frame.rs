@@ -35,7 +35,7 @@ impl Frame {
     pub(crate) fn is_entry_record(self) -> bool {
         #[cfg(Py_3_12)]
         {
-            self.owner() == layout::OWNED_BY_C_STACK
+            self.owner() >= layout::OWNED_BY_C_STACK
         }
         #[cfg(not(Py_3_12))]
         {
@@ -82,10 +82,11 @@ impl Frame {
         std::iter::successors(Some(self), |f| f.previous())
     }
 
-    /// The code the frame runs. None for the few frames that run none (3.13 has such).
+    /// The code the frame runs. None for the few frames that run none of the program's: from 3.12 the interpreter puts one
+    /// below an `__init__` that it calls itself, whose code object is one of its constants, in read-only memory.
     pub(crate) fn code(self) -> Option<Code> {
-        let code: *mut ffi::PyObject = self.field(layout::F_CODE);
-        Code::from_object(code)
+        let code = layout::untagged(self.field(layout::F_CODE));
+        Code::from_object(code as *mut ffi::PyObject).filter(|code| !code.is_constant())
     }
 
     /// The byte offset of the instruction the frame is at; negative before the first one.
@@ -101,7 +102,8 @@ impl Frame {
 
     /// Local variable `i` as stored: borrowed, possibly a cell, null where unset.
     pub(crate) fn local(self, i: usize) -> *mut ffi::PyObject {
-        self.field(layout::F_LOCALSPLUS + i * size_of::<*mut ffi::PyObject>())
+        let local = self.field(layout::F_LOCALSPLUS + i * size_of::<usize>());
+        layout::untagged(local) as *mut ffi::PyObject
     }
 
     /// The exception that the generator of this frame is handling (borrowed), for a frame that belongs to one.

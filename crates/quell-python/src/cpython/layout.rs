@@ -119,19 +119,69 @@ mod offsets {
     pub(crate) const STR_COMPACT_DATA: usize = 56;
 }
 
-#[cfg(not(all(Py_3_11, not(Py_3_14))))]
+#[cfg(all(Py_3_14, not(Py_3_15)))]
+mod offsets {
+    pub(crate) const TS_NEXT: usize = 8;
+    /// The limit follows it.
+    pub(crate) const TS_RECURSION_REMAINING: usize = 48;
+    pub(crate) const TS_CURRENT_FRAME: usize = 72;
+    pub(crate) const TS_THREAD_ID: usize = 152;
+    pub(crate) const TS_NATIVE_ID: usize = 160;
+    pub(crate) const TS_ID: usize = 224;
+    pub(crate) const F_CODE: usize = 0;
+    pub(crate) const F_INSTR: usize = 56;
+    pub(crate) const F_PREVIOUS: usize = 8;
+    pub(crate) const F_OWNER: usize = 74;
+    pub(crate) const F_LOCALSPLUS: usize = 80;
+    pub(crate) const CO_CODE: usize = 208;
+    pub(crate) const CO_FLAGS: usize = 48;
+    pub(crate) const CO_ARGCOUNT: usize = 52;
+    pub(crate) const CO_KWONLY: usize = 60;
+    pub(crate) const CO_EXCEPTION_TABLE: usize = 40;
+    pub(crate) const CO_LINETABLE: usize = 136;
+    pub(crate) const CO_FILENAME: usize = 112;
+    pub(crate) const CO_NAME: usize = 120;
+    pub(crate) const CO_QUALNAME: usize = 128;
+    pub(crate) const CO_FIRSTLINENO: usize = 68;
+    pub(crate) const GEN_EXC_VALUE: usize = 40;
+    pub(crate) const GEN_IFRAME: usize = 72;
+    pub(crate) const RT_MAIN_THREAD: usize = 832;
+    pub(crate) const RT_INTERP_MAIN: usize = 816;
+    pub(crate) const IS_THREADS_HEAD: usize = 7344;
+    pub(crate) const STR_ASCII_DATA: usize = 40;
+    pub(crate) const STR_COMPACT_DATA: usize = 56;
+}
+
+#[cfg(not(all(Py_3_11, not(Py_3_15))))]
 compile_error!(
-    "quell knows the frame layout of CPython 3.11, 3.12 and 3.13; this interpreter is another one. \
+    "quell knows the frame layout of CPython 3.11 to 3.14; this interpreter is another one. \
      Set PYO3_PYTHON to one of those."
+);
+#[cfg(Py_GIL_DISABLED)]
+compile_error!(
+    "quell does not support free-threaded builds of CPython yet. Set PYO3_PYTHON to a build with the GIL."
 );
 
 pub(crate) use offsets::*;
 
 /// Values of a frame's `owner` field.
 pub(crate) const OWNED_BY_GENERATOR: u8 = 1;
-/// The entry record of an evaluation loop that C code started; it has no code of its own. From 3.12.
+/// The entry record of an evaluation loop that C code started; it has no code of its own. From 3.12. Larger values, which
+/// 3.14 knows, are other records that run none.
 #[cfg(Py_3_12)]
 pub(crate) const OWNED_BY_C_STACK: u8 = 3;
+
+/// A reference as a frame holds it: a pointer on most versions. From 3.14 the two lowest bits say what kind of reference it
+/// is, and if both are set it is none.
+pub(crate) fn untagged(reference: usize) -> usize {
+    if cfg!(not(Py_3_14)) {
+        reference
+    } else if reference & 3 == 3 {
+        0
+    } else {
+        reference & !3
+    }
+}
 
 unsafe extern "C" {
     static _PyRuntime: u8;
@@ -163,7 +213,9 @@ fn compare() -> bool {
     // The version this was compiled for, against the one that runs.
     // SAFETY: returns a static string.
     let version = unsafe { std::ffi::CStr::from_ptr(ffi::Py_GetVersion()) }.to_bytes();
-    let minor = if cfg!(Py_3_13) {
+    let minor = if cfg!(Py_3_14) {
+        b"3.14."
+    } else if cfg!(Py_3_13) {
         b"3.13."
     } else if cfg!(Py_3_12) {
         b"3.12."

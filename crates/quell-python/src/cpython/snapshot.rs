@@ -75,7 +75,7 @@ fn stack(memory: &Memory, thread: usize) -> Vec<Frame> {
     let mut at = first.unwrap_or(0);
     let mut frames = Vec::new();
     while at != 0 && frames.len() < MAX_FRAMES {
-        if !is_entry_record(memory, at) {
+        if !is_entry_record(memory, at) && !runs_a_constant(memory, at) {
             match frame(memory, at) {
                 Some(frame) => frames.push(frame),
                 None => break,
@@ -88,7 +88,7 @@ fn stack(memory: &Memory, thread: usize) -> Vec<Frame> {
 
 #[cfg(Py_3_12)]
 fn is_entry_record(memory: &Memory, frame: usize) -> bool {
-    memory.u8(frame + layout::F_OWNER) == Some(layout::OWNED_BY_C_STACK)
+    memory.u8(frame + layout::F_OWNER).is_some_and(|owner| owner >= layout::OWNED_BY_C_STACK)
 }
 
 #[cfg(not(Py_3_12))]
@@ -96,8 +96,15 @@ fn is_entry_record(_memory: &Memory, _frame: usize) -> bool {
     false
 }
 
+/// Whether the frame is one of the interpreter's own, which runs none of the program's code.
+fn runs_a_constant(memory: &Memory, frame: usize) -> bool {
+    let code = memory.pointer(frame + layout::F_CODE).map(layout::untagged);
+    let flags = code.and_then(|code| memory.u32(code + layout::CO_FLAGS));
+    flags.is_some_and(|flags| super::code::is_constant(flags as i32))
+}
+
 fn frame(memory: &Memory, frame: usize) -> Option<Frame> {
-    let code = memory.pointer(frame + layout::F_CODE)?;
+    let code = layout::untagged(memory.pointer(frame + layout::F_CODE)?);
     // The type pointer follows the reference count.
     if memory.pointer(code + size_of::<usize>())? != &raw const ffi::PyCode_Type as usize {
         return None;

@@ -6,7 +6,7 @@
 //! a signal of the program's own that arrives in that moment has its handler run in the wrong thread. `quell run`,
 //! which owns the process, gives it.
 //!
-//! Only on versions where it has been measured to work: CPython 3.11, 3.12 and 3.13.
+//! Only on versions where it has been measured to work: CPython 3.11 to 3.14.
 
 use std::time::{Duration, Instant};
 

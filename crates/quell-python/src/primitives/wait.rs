@@ -127,6 +127,16 @@ unsafe fn seconds(object: Obj) -> PyResult<f64> {
     }
 }
 
+/// What the standard library does with a timeout that is no number differs even between patch releases: an error, or no wait
+/// at all. It is asked.
+#[cold]
+fn refuse_nan(py: Python<'_>, timeout: Obj) -> PyResult<Patience> {
+    // SAFETY: a live object, borrowed from the caller's arguments.
+    let timeout = unsafe { Bound::from_borrowed_ptr(py, timeout) };
+    py.import("threading")?.getattr("Event")?.call0()?.call_method1("wait", (timeout,))?;
+    Ok(Patience::Try)
+}
+
 /// How long an acquire may block.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Patience {
@@ -153,6 +163,12 @@ impl Patience {
             } else if ffi::PyFloat_Check(timeout) != 0 {
                 ffi::PyFloat_AS_DOUBLE(timeout)
             } else {
+                #[cfg(Py_3_14)]
+                if ffi::PyIndex_Check(timeout) == 0 {
+                    let text = c"'%T' object cannot be interpreted as an integer or float";
+                    ffi::PyErr_Format(ffi::PyExc_TypeError, text.as_ptr(), timeout);
+                    return Err(PyErr::fetch(Python::assume_attached()));
+                }
                 let whole = ffi::PyLong_AsLongLong(timeout);
                 if whole == -1 && !ffi::PyErr_Occurred().is_null() {
                     return Err(PyErr::fetch(Python::assume_attached()));
@@ -195,6 +211,7 @@ impl Patience {
             match seconds(timeout)? {
                 t if t > LONGEST => Err(too_large()),
                 t if t > 0.0 => Ok(Self::Seconds(t)),
+                t if t.is_nan() => refuse_nan(Python::assume_attached(), timeout),
                 _ => Ok(Self::Try),
             }
         }

@@ -20,6 +20,10 @@ pub(super) enum Kind {
     Call,
     /// Opens a `with` or `async with`: the manager's enter runs here.
     BeforeWith,
+    /// Finds a manager's enter (an even argument) or exit. From 3.14, where what runs it is an ordinary call.
+    LoadSpecial,
+    /// May leave a callable on the stack, ready for its arguments.
+    LoadCallable,
     /// Runs a manager's exit because of an exception.
     WithExceptStart,
     PushExcInfo,
@@ -77,12 +81,14 @@ fn kind(name: &str) -> Kind {
         "RESUME" => Kind::Resume,
         "CALL" | "CALL_FUNCTION_EX" | "CALL_KW" => Kind::Call,
         "BEFORE_WITH" | "BEFORE_ASYNC_WITH" => Kind::BeforeWith,
+        "LOAD_SPECIAL" => Kind::LoadSpecial,
+        "PUSH_NULL" | "LOAD_GLOBAL" | "LOAD_ATTR" | "LOAD_SUPER_ATTR" => Kind::LoadCallable,
         "WITH_EXCEPT_START" => Kind::WithExceptStart,
         "PUSH_EXC_INFO" => Kind::PushExcInfo,
         "CHECK_EXC_MATCH" | "CHECK_EG_MATCH" => Kind::CheckMatch,
         "RERAISE" => Kind::Reraise,
         "POP_TOP" => Kind::PopTop,
-        "NOP" => Kind::Nop,
+        "NOP" | "NOT_TAKEN" => Kind::Nop,
         "LOAD_CONST" => Kind::LoadConst,
         "COPY" => Kind::Copy,
         "RETURN_GENERATOR" => Kind::ReturnGenerator,

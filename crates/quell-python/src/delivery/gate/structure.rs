@@ -55,14 +55,14 @@ fn decode(bytecode: &[u8], opcodes: &Opcodes) -> Vec<Instruction> {
             continue;
         }
         let next = unit + 1;
-        instructions.push(Instruction {
-            unit,
-            first: start,
-            next,
-            opcode: pair[0],
-            argument,
-            kind,
-        });
+        let enters =
+            |last: &Instruction| last.kind == Kind::LoadSpecial && last.argument.is_multiple_of(2);
+        let kind = match kind {
+            Kind::Call if instructions.last().is_some_and(enters) => Kind::BeforeWith,
+            kind => kind,
+        };
+        let opcode = pair[0];
+        instructions.push(Instruction { unit, first: start, next, opcode, argument, kind });
         (argument, first) = (0, None);
     }
     instructions
@@ -289,6 +289,8 @@ impl Structure {
 
     /// The call that leaves a `with` block without exception: `exit(None, None, None)`.
     pub(super) fn is_with_exit(&self, call: usize) -> bool {
+        // Up to 3.13 the first of the constants is found where a call has its receiver.
+        const ARGUMENTS: u32 = if cfg!(Py_3_14) { 3 } else { 2 };
         let i = &self.instructions[call];
         // PRECALL stands between the arguments and the call on 3.11.
         let before = &self.instructions[..call];
@@ -298,8 +300,10 @@ impl Structure {
         };
         // The same constant three times: what else is called with constants has its callable or its names among them.
         i.kind == Kind::Call
-            && i.argument == 2
-            && before.len() >= 3
+            && i.argument == ARGUMENTS
+            && before.len() > 3
+            // Where the call is an ordinary one, its callable comes right before its arguments.
+            && !(cfg!(Py_3_14) && before[before.len() - 4].kind == Kind::LoadCallable)
             && before[before.len() - 3..].iter().all(|b| {
                 b.kind == Kind::LoadConst && b.argument == before[before.len() - 1].argument
             })
