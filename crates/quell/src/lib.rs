@@ -30,7 +30,7 @@
 //! | [`thread`] | spawn, registry, ids, current, main, join |
 //! | [`wait`] | the wait queue: the one slow path that every primitive shares |
 //! | [`sync`] | lock, rlock, event |
-//! | [`queue`] | first in, first out, between threads |
+//! | [`queue`] | items between threads: first in first out, last in first out, by priority |
 //! | [`monitor`] | deadlines: one thread, one heap |
 //!
 //! Every primitive is a fast path on one atomic and a slow path in the wait queue. Nothing else ever blocks.
@@ -53,7 +53,7 @@ pub use interrupt::{
     enter_mask, enter_shield, leave_mask, leave_shield, mask, mask_depth, requeue_front, shield,
     shield_depth, take_pending, unmask,
 };
-pub use queue::{GetError, PutError, Queue};
+pub use queue::{GetError, LifoQueue, PriorityQueue, PutError, Queue};
 pub use sync::{Event, Lock, LockGuard, NotOwner, RLock, RLockGuard, RawLock, RawRLock};
 pub use thread::{
     AlreadyRegistered, Thread, ThreadId, adopt, current, enumerate, interrupt_main, is_registered,

@@ -1,11 +1,11 @@
-//! Every interleaving of the queue with interrupts, deadlines and shut-down: no item is lost, none comes twice.
+//! Every interleaving of the queues with interrupts, deadlines and shut-down: no item is lost, none comes twice.
 
 #![cfg(quell_loom)]
 
 mod models;
 
 use loom::thread;
-use quell::{GetError, Interrupt, Outcome, PutError, Queue, Thread, Wait, model};
+use quell::{GetError, Interrupt, Outcome, PriorityQueue, PutError, Queue, Thread, Wait, model};
 use std::sync::Arc;
 
 fn start<T: 'static>(handle: &Thread, f: impl FnOnce() -> T + 'static) -> thread::JoinHandle<T> {
@@ -192,5 +192,160 @@ fn a_join_waits_for_the_last_task() {
         for worker in workers {
             worker.join().unwrap();
         }
+    });
+}
+
+/// What a put came to: 0 if it has put, or the item that came back.
+fn back(put: Result<(), PutError<u32>>) -> u32 {
+    put.map_or_else(PutError::into_item, |()| 0)
+}
+
+/// What a get came to: 0 if it got none.
+fn got(get: Result<u32, GetError>) -> u32 {
+    get.unwrap_or(0)
+}
+
+#[test]
+fn a_rendezvous_passes_each_item_from_hand_to_hand() {
+    models::bounded(3, || {
+        let queue = Arc::new(Queue::rendezvous());
+        let putter = Arc::clone(&queue);
+        let putter = thread::spawn(move || {
+            putter.put(1).unwrap();
+            putter.put(2).unwrap();
+        });
+        assert_eq!(queue.get().unwrap(), 1);
+        assert_eq!(queue.get().unwrap(), 2);
+        putter.join().unwrap();
+        assert!(queue.is_empty());
+    });
+}
+
+/// The put of a rendezvous has not returned before a getter has the item.
+#[test]
+fn a_rendezvous_put_returns_when_a_getter_has_the_item() {
+    models::bounded(3, || {
+        let queue = Arc::new(Queue::rendezvous());
+        let wanted = Arc::new(loom::sync::atomic::AtomicBool::new(false));
+        let getter = {
+            let (queue, wanted) = (Arc::clone(&queue), Arc::clone(&wanted));
+            thread::spawn(move || {
+                wanted.store(true, loom::sync::atomic::Ordering::SeqCst);
+                queue.get().unwrap()
+            })
+        };
+        queue.put(1).unwrap();
+        assert!(wanted.load(loom::sync::atomic::Ordering::SeqCst));
+        assert_eq!(getter.join().unwrap(), 1);
+    });
+}
+
+#[test]
+fn both_sides_of_a_rendezvous_are_interrupted() {
+    models::bounded(2, || {
+        let queue = Arc::new(Queue::rendezvous());
+        let (first, second) = (Thread::unattached(None), Thread::unattached(None));
+        let putter = Arc::clone(&queue);
+        let putter = start(&first, move || putter.put(1));
+        let getter = Arc::clone(&queue);
+        let getter = start(&second, move || getter.get());
+        let receipts = [first.interrupt(Interrupt::new(())), second.interrupt(Interrupt::new(()))];
+        let put = putter.join().unwrap();
+        // A getter that found nobody waits for ever, but for its interrupt, which has come.
+        let get = getter.join().unwrap();
+        assert_eq!(put.is_ok(), get.is_ok());
+        for (receipt, ok) in receipts.iter().zip([put.is_ok(), get.is_ok()]) {
+            let outcome = if ok { Outcome::Pending } else { Outcome::Delivered };
+            assert_eq!(receipt.state(), outcome);
+        }
+        assert_eq!(back(put) + got(get), 1);
+    });
+}
+
+/// A putter that waits, a getter, an interrupt for the putter, and the end of the queue, all at once.
+#[test]
+fn put_get_interrupt_and_shut_down_compete() {
+    for capacity in [0, 1] {
+        models::bounded(2, move || {
+            let queue = Arc::new(Queue::bounded(capacity));
+            let mut expected = 2;
+            if capacity == 1 {
+                queue.put(8).unwrap();
+                expected += 8;
+            }
+            let handle = Thread::unattached(None);
+            let putter = Arc::clone(&queue);
+            let putter = start(&handle, move || putter.put(2));
+            let getter = Arc::clone(&queue);
+            let getter = thread::spawn(move || got(getter.get()));
+            handle.interrupt(Interrupt::new(()));
+            queue.shutdown(false);
+            let put = back(putter.join().unwrap());
+            let got = getter.join().unwrap();
+            let left: u32 = queue.try_iter().sum();
+            assert_eq!(put + got + left, expected);
+            assert!(matches!(queue.try_get(), Err(GetError::ShutDown)));
+        });
+    }
+}
+
+/// Who waits for room is served in order, and puts its item in the very step that makes room.
+#[test]
+fn room_goes_to_the_first_who_waits_for_it() {
+    models::bounded(3, || {
+        let queue = Arc::new(Queue::bounded(1));
+        queue.put(1).unwrap();
+        let handle = Thread::unattached(None);
+        let putter = Arc::clone(&queue);
+        let putter = start(&handle, move || putter.put_with(2, &model::timed()));
+        model::expire(&handle);
+        assert_eq!(queue.try_get().unwrap(), 1);
+        // Either the putter had waited, then its item is in the queue and there is no room; or it comes later, or has
+        // given up.
+        let third = queue.try_put(3);
+        let put = putter.join().unwrap();
+        let items: Vec<u32> = queue.try_iter().collect();
+        match (back(put), back(third)) {
+            (0, 3) => assert_eq!(items, [2]),
+            (2, 0) => assert_eq!(items, [3]),
+            other => panic!("{other:?}, {items:?}"),
+        }
+    });
+}
+
+#[test]
+fn more_capacity_lets_waiters_in() {
+    models::bounded(2, || {
+        let queue = Arc::new(Queue::rendezvous());
+        let putters: Vec<_> = [1, 2]
+            .map(|item| {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || queue.put(item).unwrap())
+            })
+            .into();
+        queue.set_capacity(std::num::NonZeroUsize::new(2));
+        for putter in putters {
+            putter.join().unwrap();
+        }
+        assert_eq!(queue.try_iter().sum::<u32>(), 3);
+    });
+}
+
+/// The smallest of what is in the queue; what waits for room is not, and is in it as soon as there is some.
+#[test]
+fn a_priority_queue_gives_the_smallest_that_is_in_it() {
+    models::bounded(3, || {
+        let queue = Arc::new(PriorityQueue::bounded(2));
+        queue.put(3).unwrap();
+        queue.put(2).unwrap();
+        let putter = Arc::clone(&queue);
+        let putter = thread::spawn(move || putter.put(1).unwrap());
+        assert_eq!(queue.get().unwrap(), 2);
+        // If the putter had waited, 1 is there; it has come later, or is still to come, otherwise.
+        let full = queue.len() == 2;
+        let second = queue.get().unwrap();
+        assert!(second == 1 || !full && second == 3);
+        putter.join().unwrap();
+        assert_eq!(queue.get().unwrap(), 4 - second);
     });
 }

@@ -20,8 +20,9 @@
 //!
 //! Two forms exist, with the same interface: `futex` on Linux, `portable` (a mutex and a condition variable) on
 //! other systems and, for tests, under `--cfg quell_portable_park`. [`short`] is the lock for the few instructions that
-//! change a list. In the models, [`kernel`] stands for the futex calls.
+//! change a list, [`burst`] that of the queues. In the models, [`kernel`] stands for the futex calls.
 
+mod burst;
 #[cfg(quell_futex)]
 mod futex;
 #[cfg(quell_futex)]
@@ -30,6 +31,7 @@ mod kernel;
 mod portable;
 mod short;
 
+pub(crate) use burst::{Burst, BurstGuard};
 #[cfg(quell_futex)]
 pub(crate) use futex::Parker;
 #[cfg(not(quell_futex))]

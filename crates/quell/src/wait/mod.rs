@@ -82,7 +82,7 @@ mod task;
 
 pub(crate) use block::block;
 pub(crate) use goal::{Goal, wait_for};
-pub(crate) use node::Note;
+pub(crate) use node::{Note, Waiter};
 pub(crate) use queue::{Place, WaitQueue, Waited};
 #[cfg_attr(not(any(quell_loom, quell_shuttle)), allow(unused_imports, reason = "as above"))]
 pub(crate) use select::{Case, Chosen, wait_any, wait_any_async};

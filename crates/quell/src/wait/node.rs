@@ -20,14 +20,14 @@ const TOKEN_SHIFT: u32 = 16;
 pub(super) const CASES: usize = 1 << (TOKEN_SHIFT - CASE_SHIFT);
 
 /// Who waits: what to do to have it look at its state word again.
-pub(super) enum Waiter {
+pub(crate) enum Waiter {
     Thread(Thread),
     Task(Waker),
 }
 
 impl Waiter {
     /// Not under a list's lock: a `Waker` runs code of its executor.
-    pub(super) fn wake(self) {
+    pub(crate) fn wake(self) {
         match self {
             Waiter::Thread(thread) => thread.unpark_internal(),
             Waiter::Task(waker) => waker.wake(),

@@ -1,0 +1,131 @@
+//! The lock of the queues: a few instructions are done under it, very often, by several threads.
+//!
+//! Under contention a lock that passes from core to core with each operation spends its time on moving cache lines.
+//! This one lets its holder come back: freeing it is a plain store that tells nobody, and who finds it held stays away
+//! for a while, so that one thread does a burst of operations before the next. Who stayed away for long naps, so that a
+//! holder of lower priority, or one that the scheduler has stopped, gets to run. It is not interruptible, because
+//! nobody holds it long enough to matter.
+//!
+//! In the models it is the checker's own mutex, as [`Short`](super::Short) is.
+
+use std::ops::{Deref, DerefMut};
+
+#[cfg(any(quell_loom, quell_shuttle))]
+use super::RawShort as RawBurst;
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+use real::RawBurst;
+use std::cell::UnsafeCell;
+
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+mod real {
+    use crate::sys::atomic::AtomicBool;
+    use crate::sys::atomic::Ordering::{Acquire, Relaxed, Release};
+    use std::time::Duration;
+
+    /// The lock alone.
+    pub(super) struct RawBurst {
+        held: AtomicBool,
+    }
+
+    impl RawBurst {
+        pub(super) const fn new() -> RawBurst {
+            RawBurst { held: AtomicBool::new(false) }
+        }
+
+        #[inline(always)]
+        pub(super) fn lock(&self) {
+            // Acquire pairs with the Release of `unlock`: the last holder's writes are visible.
+            if self.held.compare_exchange(false, true, Acquire, Relaxed).is_err() {
+                self.lock_crowded();
+            }
+        }
+
+        #[cold]
+        #[inline(never)]
+        fn lock_crowded(&self) {
+            let mut round = 0;
+            loop {
+                back_off(round);
+                round += 1;
+                // Looked at first: a load leaves the cache line with the holder.
+                if !self.held.load(Relaxed)
+                    && self.held.compare_exchange(false, true, Acquire, Relaxed).is_ok()
+                {
+                    return;
+                }
+            }
+        }
+
+        #[inline(always)]
+        pub(super) fn unlock(&self) {
+            self.held.store(false, Release);
+        }
+    }
+
+    /// Stays away: first for as long as a burst of operations takes, then longer.
+    fn back_off(round: u32) {
+        match round {
+            0 => (0..4).for_each(|_| std::hint::spin_loop()),
+            1..4 => (0..128).for_each(|_| std::hint::spin_loop()),
+            4..8 => std::thread::yield_now(),
+            _ => std::thread::sleep(Duration::from_micros(50)),
+        }
+    }
+}
+
+/// A value under this lock.
+pub(crate) struct Burst<T> {
+    raw: RawBurst,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the lock gives out the value to one thread at a time.
+unsafe impl<T: Send> Send for Burst<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Burst<T> {}
+
+impl<T> Burst<T> {
+    const_fn! {
+        /// A free lock around `value`.
+        pub(crate) fn new(value: T) -> Burst<T> {
+            Burst { raw: RawBurst::new(), value: UnsafeCell::new(value) }
+        }
+    }
+
+    /// Takes the lock.
+    #[inline(always)]
+    pub(crate) fn lock(&self) -> BurstGuard<'_, T> {
+        self.raw.lock();
+        BurstGuard { burst: self }
+    }
+}
+
+/// The right to the value.
+pub(crate) struct BurstGuard<'a, T> {
+    burst: &'a Burst<T>,
+}
+
+impl<T> Deref for BurstGuard<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the guard exists only while its thread holds the lock.
+        unsafe { &*self.burst.value.get() }
+    }
+}
+
+impl<T> DerefMut for BurstGuard<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as above, and the guard is borrowed mutably.
+        unsafe { &mut *self.burst.value.get() }
+    }
+}
+
+impl<T> Drop for BurstGuard<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.burst.raw.unlock();
+    }
+}

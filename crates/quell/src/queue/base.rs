@@ -1,0 +1,331 @@
+//! The queue of any kind: putting and getting. What an operation does to the queue is a step of [`state`](super::state);
+//! how it waits is in [`wait`](super::wait).
+
+use super::error::{GetError, PutError};
+use super::kind::Kind;
+use super::state::{End, State, Step, Wake};
+use crate::park::Burst;
+use crate::wait::{Wait, WaitError, WaitQueue};
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+/// A queue of items for any number of threads at both ends. Its kind says in which order the items come out; the kinds
+/// are [`Queue`](super::Queue), [`LifoQueue`](super::LifoQueue) and [`PriorityQueue`](super::PriorityQueue), and share
+/// every method.
+///
+/// Each blocking method has a form that takes every option of a [`Wait`], named `…_with`: for a deadline or a time-out,
+/// not to be interruptible, to be ended by signals. Those named `…_timeout` and `…_until` are short for the two most
+/// common of them, and `…_async` waits as a task.
+// A queue that shared its cache lines (and those that are fetched along with them) with something else would be slowed
+// down by it.
+#[repr(align(128))]
+pub struct QueueOf<T, K: Kind<T>> {
+    pub(super) state: Burst<State<T, K>>,
+    /// Who waits for the last task.
+    pub(super) joiners: WaitQueue,
+}
+
+impl<T, K: Kind<T>> QueueOf<T, K> {
+    const_fn! {
+        /// A queue that takes any number of items.
+        pub fn unbounded() -> Self {
+            Self::with_limit(usize::MAX)
+        }
+    }
+
+    const_fn! {
+        /// A queue that takes `capacity` items at most. With 0, a [`rendezvous`](Self::rendezvous).
+        pub fn bounded(capacity: usize) -> Self {
+            Self::with_limit(capacity)
+        }
+    }
+
+    const_fn! {
+        /// A queue that keeps no items: each goes from the hands of a putter into those of a getter, and whoever
+        /// comes first waits for the other. A put that is interrupted before that has its item back.
+        ///
+        /// ```
+        /// use quell::{Queue, PutError, thread};
+        /// use std::sync::Arc;
+        ///
+        /// let queue = Arc::new(Queue::rendezvous());
+        /// assert!(matches!(queue.try_put(1), Err(PutError::Full(1)))); // nobody is there to take it
+        /// let getter = {
+        ///     let queue = Arc::clone(&queue);
+        ///     thread::spawn(move || queue.get().unwrap())
+        /// };
+        /// queue.put(2).unwrap(); // the getter has it
+        /// assert_eq!(getter.join().unwrap(), 2);
+        /// ```
+        pub fn rendezvous() -> Self {
+            Self::with_limit(0)
+        }
+    }
+
+    /// A queue that takes `capacity` items at most; `None`: any number.
+    pub fn with_capacity(capacity: Option<NonZeroUsize>) -> Self {
+        Self::with_limit(limit(capacity))
+    }
+
+    const_fn! {
+        fn with_limit(limit: usize) -> Self {
+            QueueOf { state: Burst::new(State::new(limit)), joiners: WaitQueue::new(0) }
+        }
+    }
+
+    /// Puts an item; waits for room if it must. An interruption point, if it has to wait.
+    ///
+    /// # Errors
+    /// [`PutError::Interrupted`], [`PutError::ShutDown`]. The item comes back in the error.
+    #[inline]
+    pub fn put(&self, item: T) -> Result<(), PutError<T>> {
+        self.put_with(item, &Wait::new())
+    }
+
+    /// Puts an item; waits for room for `time` at most. An interruption point, if it has to wait.
+    ///
+    /// ```
+    /// use quell::{PutError, Queue};
+    /// use std::time::Duration;
+    ///
+    /// let queue = Queue::bounded(1);
+    /// queue.put("first").unwrap();
+    /// let error = queue.put_timeout("second", Duration::from_millis(1)).unwrap_err();
+    /// assert!(matches!(error, PutError::TimedOut(_)));
+    /// assert_eq!(error.into_item(), "second");
+    /// ```
+    ///
+    /// # Errors
+    /// [`PutError::TimedOut`], [`PutError::Interrupted`], [`PutError::ShutDown`]. The item comes back in the error.
+    pub fn put_timeout(&self, item: T, time: Duration) -> Result<(), PutError<T>> {
+        self.put_with(item, &Wait::new().timeout(time))
+    }
+
+    /// Puts an item; waits for room until `deadline` at most. An interruption point, if it has to wait.
+    ///
+    /// # Errors
+    /// As [`put_timeout`](Self::put_timeout).
+    pub fn put_until(&self, item: T, deadline: Instant) -> Result<(), PutError<T>> {
+        self.put_with(item, &Wait::new().until(deadline))
+    }
+
+    /// Puts an item; waits for room as `wait` says.
+    ///
+    /// # Errors
+    /// [`PutError::ShutDown`], and as the options allow. The item comes back in the error.
+    #[inline]
+    pub fn put_with(&self, item: T, wait: &Wait) -> Result<(), PutError<T>> {
+        let mut slot = Some(item);
+        match self.step(End::Put, &mut slot) {
+            Step::Moved => Ok(()),
+            Step::ShutDown => Err(PutError::ShutDown(there(slot))),
+            Step::Wait => self.put_slow(slot, wait),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_slow(&self, mut slot: Option<T>, wait: &Wait) -> Result<(), PutError<T>> {
+        Err(match self.wait_at(End::Put, &mut slot, wait) {
+            Ok(Step::ShutDown) => PutError::ShutDown(there(slot)),
+            Ok(_) => return Ok(()),
+            Err(WaitError::TimedOut) => PutError::TimedOut(there(slot)),
+            Err(WaitError::Signalled) => PutError::Signalled(there(slot)),
+            Err(WaitError::Interrupted(interrupted)) => {
+                PutError::Interrupted(there(slot), interrupted)
+            }
+        })
+    }
+
+    /// Puts an item if there is room, or if somebody waits for one. Does not block, and is no interruption point.
+    ///
+    /// # Errors
+    /// [`PutError::Full`], [`PutError::ShutDown`]. The item comes back in the error.
+    #[inline]
+    pub fn try_put(&self, item: T) -> Result<(), PutError<T>> {
+        let mut slot = Some(item);
+        match self.step(End::Put, &mut slot) {
+            Step::Moved => Ok(()),
+            Step::Wait => Err(PutError::Full(there(slot))),
+            Step::ShutDown => Err(PutError::ShutDown(there(slot))),
+        }
+    }
+
+    /// Takes the next item; waits for one if it must. An interruption point, if it has to wait.
+    ///
+    /// # Errors
+    /// [`GetError::Interrupted`]; [`GetError::ShutDown`] if the queue is shut down and empty.
+    #[inline]
+    pub fn get(&self) -> Result<T, GetError> {
+        self.get_with(&Wait::new())
+    }
+
+    /// Takes the next item; waits for one for `time` at most. An interruption point, if it has to wait.
+    ///
+    /// # Errors
+    /// [`GetError::TimedOut`], [`GetError::Interrupted`]; [`GetError::ShutDown`] if the queue is shut down and empty.
+    /// No item was taken.
+    pub fn get_timeout(&self, time: Duration) -> Result<T, GetError> {
+        self.get_with(&Wait::new().timeout(time))
+    }
+
+    /// Takes the next item; waits for one until `deadline` at most. An interruption point, if it has to wait.
+    ///
+    /// # Errors
+    /// As [`get_timeout`](Self::get_timeout).
+    pub fn get_until(&self, deadline: Instant) -> Result<T, GetError> {
+        self.get_with(&Wait::new().until(deadline))
+    }
+
+    /// Takes the next item; waits for one as `wait` says.
+    ///
+    /// ```
+    /// use quell::{Interrupt, Queue, Wait};
+    ///
+    /// let queue = Queue::unbounded();
+    /// queue.put(1).unwrap();
+    /// quell::current().interrupt(Interrupt::new("later"));
+    /// // A shielded wait is not interrupted; and one that need not wait is not, whatever its options.
+    /// assert_eq!(queue.get_with(&Wait::new().shielded()).unwrap(), 1);
+    /// assert!(quell::checkpoint().is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// [`GetError::ShutDown`] if the queue is shut down and empty, and as the options allow. No item was taken.
+    #[inline]
+    pub fn get_with(&self, wait: &Wait) -> Result<T, GetError> {
+        let mut slot = None;
+        match self.step(End::Get, &mut slot) {
+            Step::Moved => Ok(there(slot)),
+            Step::ShutDown => Err(GetError::ShutDown),
+            Step::Wait => self.get_slow(wait),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_slow(&self, wait: &Wait) -> Result<T, GetError> {
+        let mut slot = None;
+        Err(match self.wait_at(End::Get, &mut slot, wait) {
+            Ok(Step::ShutDown) => GetError::ShutDown,
+            Ok(_) => return Ok(there(slot)),
+            Err(WaitError::TimedOut) => GetError::TimedOut,
+            Err(WaitError::Signalled) => GetError::Signalled,
+            Err(WaitError::Interrupted(interrupted)) => GetError::Interrupted(interrupted),
+        })
+    }
+
+    /// Takes the next item if there is one, or if somebody waits to put one. Does not block, and is no interruption
+    /// point.
+    ///
+    /// # Errors
+    /// [`GetError::Empty`]; [`GetError::ShutDown`] if the queue is shut down and empty.
+    #[inline]
+    pub fn try_get(&self) -> Result<T, GetError> {
+        let mut slot = None;
+        match self.step(End::Get, &mut slot) {
+            Step::Moved => Ok(there(slot)),
+            Step::Wait => Err(GetError::Empty),
+            Step::ShutDown => Err(GetError::ShutDown),
+        }
+    }
+
+    /// One step, without waiting.
+    #[inline(always)]
+    pub(super) fn step(&self, end: End, slot: &mut Option<T>) -> Step {
+        let mut wake = Wake::default();
+        self.state.lock().step(end, slot, &mut wake)
+    }
+
+    /// How many items are in it; those that somebody waits to put do not count. Out of date as soon as it is known.
+    pub fn len(&self) -> usize {
+        self.state.lock().len()
+    }
+
+    /// Whether it has no items. Out of date as soon as it is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether it has no room. Out of date as soon as it is known. A rendezvous never has.
+    pub fn is_full(&self) -> bool {
+        !self.state.lock().has_room()
+    }
+
+    /// How many items it takes. `None`: any number.
+    pub fn capacity(&self) -> Option<usize> {
+        Some(self.state.lock().limit).filter(|&limit| limit != usize::MAX)
+    }
+
+    /// Changes how many items it takes; `None`: any number. Items beyond the new capacity stay; who waits for room
+    /// that there is now puts its item.
+    ///
+    /// ```
+    /// use quell::Queue;
+    /// use std::num::NonZeroUsize;
+    ///
+    /// let queue = Queue::bounded(1);
+    /// queue.put(1).unwrap();
+    /// assert!(queue.try_put(2).is_err());
+    /// queue.set_capacity(NonZeroUsize::new(2));
+    /// queue.try_put(2).unwrap();
+    /// ```
+    pub fn set_capacity(&self, capacity: Option<NonZeroUsize>) {
+        self.state.lock().limit = limit(capacity);
+        // One at a time: who puts is woken outside the lock.
+        loop {
+            let mut wake = Wake::default();
+            if !self.state.lock().admit(&mut wake) {
+                return;
+            }
+        }
+    }
+
+    /// Shows every item in the queue, under the queue's lock: `f` must be short, and must not use the queue. For a
+    /// garbage collector that has to know what the queue refers to. In the order in which the items will come out, but
+    /// for a [`PriorityQueue`](super::PriorityQueue), which shows them in no order.
+    pub fn visit(&self, f: impl FnMut(&T)) {
+        K::visit(&self.state.lock().items, f);
+    }
+
+    /// In the child of a fork: forgets who waited at either end or for the last task, since those threads do not
+    /// exist here. The items stay; those that somebody waited to put stay with who waited. A queue that another thread
+    /// was using at the very moment of the fork stays locked, as in POSIX.
+    pub fn forget_waiters_after_fork(&self) {
+        let mut state = self.state.lock();
+        state.getters.forget();
+        state.putters.forget();
+        drop(state);
+        self.joiners.reset(0);
+    }
+}
+
+/// The item, from where a step says that it is.
+#[inline(always)]
+pub(super) fn there<T>(slot: Option<T>) -> T {
+    slot.expect("a step says where the item is")
+}
+
+fn limit(capacity: Option<NonZeroUsize>) -> usize {
+    capacity.map_or(usize::MAX, NonZeroUsize::get)
+}
+
+impl<T, K: Kind<T>> Default for QueueOf<T, K> {
+    fn default() -> Self {
+        Self::unbounded()
+    }
+}
+
+impl<T, K: Kind<T>> fmt::Debug for QueueOf<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        let (len, limit, shut_down) = (state.len(), state.limit, state.shut_down);
+        drop(state);
+        f.debug_struct("Queue")
+            .field("len", &len)
+            .field("capacity", &Some(limit).filter(|&limit| limit != usize::MAX))
+            .field("shut_down", &shut_down)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,194 @@
+//! What is under a queue's lock, and each step that is made there. A step never waits and never wakes: it says what is
+//! to be done, and leaves in [`Wake`] who is to be woken once the lock is free.
+//!
+//! Between steps:
+//!
+//! - While somebody waits to get, and has not left, there is no item, and nobody waits to put.
+//! - While somebody waits to put, and has not left, there is no room.
+//!
+//! So an item that goes straight from a putter to a getter that waits overtakes nothing.
+
+use super::kind::Kind;
+use super::line::Line;
+use crate::wait::Waiter;
+
+/// An end of a queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    Get,
+    Put,
+}
+
+/// Granted: the item was moved.
+pub(super) const MOVED: u32 = 0;
+/// Granted: the queue was shut down, and nothing was moved.
+pub(super) const SHUT_DOWN: u32 = 1;
+
+/// What a step came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    /// The item was moved.
+    Moved,
+    /// No room, or no item: join the line, or give up. Nothing was changed.
+    Wait,
+    /// The queue is shut down. Nothing was changed.
+    ShutDown,
+}
+
+/// Who is to be woken. Declare it before the lock's guard: it wakes when it is dropped.
+#[derive(Default)]
+pub(super) struct Wake(Option<Waiter>);
+
+impl Wake {
+    /// A step wakes one at most.
+    fn note(&mut self, waiter: Option<Waiter>) {
+        debug_assert!(self.0.is_none());
+        self.0 = waiter;
+    }
+}
+
+impl Drop for Wake {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Some(waiter) = self.0.take() {
+            waiter.wake();
+        }
+    }
+}
+
+/// A queue, but for its lock.
+pub(super) struct State<T, K: Kind<T>> {
+    pub(super) items: K::Items,
+    /// How many items there may be; the largest number: any number.
+    pub(super) limit: usize,
+    pub(super) unfinished: usize,
+    pub(super) shut_down: bool,
+    pub(super) getters: Line<T>,
+    pub(super) putters: Line<T>,
+}
+
+impl<T, K: Kind<T>> State<T, K> {
+    pub(super) const fn new(limit: usize) -> State<T, K> {
+        State {
+            items: K::EMPTY,
+            limit,
+            unfinished: 0,
+            shut_down: false,
+            getters: Line::new(),
+            putters: Line::new(),
+        }
+    }
+
+    /// [`put`](State::put) or [`get`](State::get).
+    #[inline(always)]
+    pub(super) fn step(&mut self, end: End, slot: &mut Option<T>, wake: &mut Wake) -> Step {
+        match end {
+            End::Get => self.get(slot, wake),
+            End::Put => self.put(slot, wake),
+        }
+    }
+
+    /// Who waits at that end.
+    pub(super) fn line(&mut self, end: End) -> &mut Line<T> {
+        match end {
+            End::Get => &mut self.getters,
+            End::Put => &mut self.putters,
+        }
+    }
+
+    /// Moves the item out of `slot`, if it can be put.
+    #[inline(always)]
+    pub(super) fn put(&mut self, slot: &mut Option<T>, wake: &mut Wake) -> Step {
+        if self.shut_down {
+            return Step::ShutDown;
+        }
+        if !self.getters.is_empty() && self.hand_over(slot, wake) {
+            return Step::Moved;
+        }
+        if !self.has_room() {
+            return Step::Wait;
+        }
+        let Some(item) = slot.take() else { return Step::Moved };
+        // Counted first: should the items' own order panic in `push`, the item is among them.
+        self.unfinished += 1;
+        K::push(&mut self.items, item);
+        Step::Moved
+    }
+
+    /// Moves an item into `slot`, if there is one.
+    #[inline(always)]
+    pub(super) fn get(&mut self, slot: &mut Option<T>, wake: &mut Wake) -> Step {
+        let item = K::pop(&mut self.items);
+        if item.is_some() {
+            *slot = item;
+            if !self.putters.is_empty() {
+                self.admit(wake);
+            }
+            return Step::Moved;
+        }
+        if !self.putters.is_empty() && self.take_over(slot, wake) {
+            return Step::Moved;
+        }
+        if self.shut_down { Step::ShutDown } else { Step::Wait }
+    }
+
+    /// Gives the item to the first who waits for one. False: nobody does.
+    #[cold]
+    fn hand_over(&mut self, slot: &mut Option<T>, wake: &mut Wake) -> bool {
+        let Some(mut getter) = self.getters.claim() else { return false };
+        self.unfinished += 1;
+        *getter.slot() = slot.take();
+        wake.note(getter.grant(MOVED));
+        true
+    }
+
+    /// Takes the item of the first who waits for a getter: a rendezvous. False: nobody does.
+    #[cold]
+    fn take_over(&mut self, slot: &mut Option<T>, wake: &mut Wake) -> bool {
+        if self.shut_down {
+            return false;
+        }
+        let Some(mut putter) = self.putters.claim() else { return false };
+        self.unfinished += 1;
+        *slot = putter.slot().take();
+        wake.note(putter.grant(MOVED));
+        true
+    }
+
+    /// Lets the first who waits for room put its item, if there is room. False: there is none, or nobody waits.
+    #[cold]
+    pub(super) fn admit(&mut self, wake: &mut Wake) -> bool {
+        if self.shut_down || !self.has_room() {
+            return false;
+        }
+        let Some(mut putter) = self.putters.claim() else { return false };
+        self.unfinished += 1;
+        let item = putter.slot().take();
+        // Granted first: should the items' own order panic in `push`, nobody waits for a grant that never comes.
+        wake.note(putter.grant(MOVED));
+        if let Some(item) = item {
+            K::push(&mut self.items, item);
+        }
+        true
+    }
+
+    /// Tells one of those who wait that the queue was shut down. False: nobody waits.
+    pub(super) fn dismiss(&mut self, wake: &mut Wake) -> bool {
+        debug_assert!(self.shut_down);
+        let Some(waiter) = self.getters.claim().or_else(|| self.putters.claim()) else {
+            return false;
+        };
+        wake.note(waiter.grant(SHUT_DOWN));
+        true
+    }
+
+    pub(super) fn len(&self) -> usize {
+        K::len(&self.items)
+    }
+
+    /// Whether there may be one more item.
+    #[inline(always)]
+    pub(super) fn has_room(&self) -> bool {
+        K::len(&self.items) < self.limit
+    }
+}

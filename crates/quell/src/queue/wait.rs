@@ -1,0 +1,98 @@
+//! How a thread waits at an end of a queue. The protocol is that of [`line`](super::line).
+
+use super::base::QueueOf;
+use super::kind::Kind;
+use super::line::{Node, Turn};
+use super::state::{End, SHUT_DOWN, Step, Wake};
+use crate::thread::{current, registered};
+use crate::wait::{Wait, WaitError, Waiter, block};
+use std::time::Instant;
+
+/// How often to look at a turn before sleeping, giving way to others in between. Threads at the ends of a queue that is
+/// mostly full or empty would otherwise sleep and wake each other for every item. A thread that gives way lets one run
+/// that has something to put or to get, if there are more threads than cores; a thread that spins would keep it from
+/// that, and where there are enough cores gains little.
+const LOOKS: u32 = if cfg!(any(quell_loom, quell_shuttle)) { 0 } else { 128 };
+
+impl<T, K: Kind<T>> QueueOf<T, K> {
+    /// One step, waiting for it as `wait` says. If it ends otherwise, nothing was moved.
+    pub(super) fn wait_at(
+        &self,
+        end: End,
+        slot: &mut Option<T>,
+        wait: &Wait,
+    ) -> Result<Step, WaitError> {
+        let slot: *mut Option<T> = slot;
+        let turn = Turn::awake();
+        let node = Node::new(&turn, 0, slot);
+        {
+            let mut wake = Wake::default();
+            let mut state = self.state.lock();
+            // SAFETY: the node is in no line, so the slot is ours.
+            let step = state.step(end, unsafe { &mut *slot }, &mut wake);
+            if step != Step::Wait {
+                return Ok(step);
+            }
+            // SAFETY: node, turn and slot stay where they are until the node was granted or has quit, below; `InLine`
+            // sees to it that nothing unwinds past it before.
+            unsafe { state.line(end).join(&node) };
+        }
+        let in_line = InLine;
+        let ended = self.sleep(&turn, &node, wait);
+        if ended.is_err() {
+            // SAFETY: the node is in this line: the turn was left, so nobody has claimed it.
+            unsafe { self.state.lock().line(end).quit(&node) };
+        }
+        std::mem::forget(in_line);
+        turn.use_slots();
+        ended.map(|()| answer(turn.granted().expect("it ended well").token))
+    }
+
+    /// Until the turn is granted; or until the options let the thread go, and it has left the turn.
+    fn sleep(&self, turn: &Turn, node: &Node<T>, wait: &Wait) -> Result<(), WaitError> {
+        if comes_soon(turn, wait) {
+            return Ok(());
+        }
+        let me = current();
+        // SAFETY: we are the waiter, and awake.
+        unsafe { node.set_waiter(Waiter::Thread(me.clone())) };
+        if turn.doze() {
+            return block(&me, wait, || turn.granted().is_some(), || turn.leave());
+        }
+        // It was claimed; who did that publishes the grant before the lock is free.
+        drop(self.state.lock());
+        Ok(())
+    }
+}
+
+/// What a grant says to who was granted.
+pub(super) fn answer(token: u32) -> Step {
+    if token == SHUT_DOWN { Step::ShutDown } else { Step::Moved }
+}
+
+/// Looks for a while whether the turn comes; not if there is a reason not to wait at all.
+fn comes_soon(turn: &Turn, wait: &Wait) -> bool {
+    if wait.at_once || wait.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        return false;
+    }
+    for _ in 0..LOOKS {
+        if turn.granted().is_some() {
+            return true;
+        }
+        if registered(|thread| thread.slot().has_pending()).unwrap_or(false) {
+            return false;
+        }
+        std::thread::yield_now();
+    }
+    false
+}
+
+/// While it lives, a node of this stack frame is in a line: unwinding would leave it dangling, so the process ends.
+/// Nothing in between panics; this is the promise to the unsafe code.
+pub(super) struct InLine;
+
+impl Drop for InLine {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
