@@ -31,7 +31,7 @@
 //! | [`wait`] | the wait queue: the one slow path that every primitive shares |
 //! | [`sync`] | lock, rlock, event |
 //! | [`queue`] | items between threads: first in first out, last in first out, by priority |
-//! | [`monitor`] | deadlines: one thread, one heap |
+//! | [`monitor`] | deadlines, and what is built on them: timeouts, watchdogs, budgets |
 //!
 //! Every primitive is a fast path on one atomic and a slow path in the wait queue. Nothing else ever blocks.
 
@@ -39,7 +39,6 @@
 mod sys;
 mod fork;
 pub mod interrupt;
-#[cfg(not(any(quell_loom, quell_shuttle)))]
 pub mod monitor;
 mod park;
 pub mod queue;
@@ -53,6 +52,8 @@ pub use interrupt::{
     enter_mask, enter_shield, leave_mask, leave_shield, mask, mask_depth, requeue_front, shield,
     shield_depth, take_pending, unmask,
 };
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+pub use monitor::{CpuBudget, LimitError, Reached, Timeout, Watchdog, timeout};
 pub use queue::{GetError, LifoQueue, PriorityQueue, PutError, Queue};
 pub use sync::{Event, Lock, LockGuard, NotOwner, RLock, RLockGuard, RawLock, RawRLock};
 pub use thread::{

@@ -1,6 +1,8 @@
 //! What the models reach into. Exists only under `--cfg quell_loom` and `--cfg quell_shuttle`, and is no part of the
 //! interface.
 
+use crate::monitor::function::Function;
+use crate::monitor::timers::{Job, Ticket, Timers};
 use crate::park;
 use crate::thread::Thread;
 use crate::wait::{
@@ -192,4 +194,51 @@ pub async fn wait_at_any_async<G: Gate>(gates: [&G; 2]) -> (usize, Option<u32>) 
 
 fn which(chosen: Chosen) -> (usize, Option<u32>) {
     (chosen.case, token(chosen.waited))
+}
+
+/// What is armed, without a clock: times are numbers, and a model says what it is.
+pub struct Deadlines(Timers);
+
+/// Where something was armed.
+#[derive(Clone, Copy)]
+pub struct Armed(Ticket);
+
+#[expect(missing_docs, reason = "as in `monitor`")]
+impl Deadlines {
+    #[expect(clippy::new_without_default, reason = "as in `monitor`")]
+    pub fn new() -> Deadlines {
+        Deadlines(Timers::new())
+    }
+
+    pub fn at(&self, shard: usize, time: u64, f: impl FnOnce() + Send + 'static) -> Armed {
+        Armed(self.0.arm(shard, time, Job::Once(Function::new(f))))
+    }
+
+    pub fn repeat(
+        &self,
+        shard: usize,
+        time: u64,
+        f: impl FnMut() -> Option<u64> + Send + 'static,
+    ) -> Armed {
+        Armed(self.0.arm(shard, time, Job::Again(Box::new(f))))
+    }
+
+    pub fn cancel(&self, armed: Armed) -> bool {
+        self.0.cancel(armed.0).is_some()
+    }
+
+    /// The monitor's loop, at a time that stands still, until `over`; without a deadline it sleeps until it is unparked.
+    pub fn monitor(&self, now: u64, over: impl Fn() -> bool) {
+        loop {
+            while let Some(due) = self.0.due(now) {
+                self.0.run(due);
+            }
+            if over() {
+                return;
+            }
+            if self.0.promise() > now {
+                self.0.sleep(None);
+            }
+        }
+    }
 }

@@ -46,7 +46,9 @@ fn what_was_cancelled_does_not_run() {
 #[test]
 fn a_dropped_timer_still_runs() {
     let me = quell::current();
-    drop(monitor::at(Instant::now(), move || me.unpark()));
+    {
+        let _dropped = monitor::at(Instant::now(), move || me.unpark());
+    }
     thread::park().unwrap();
 }
 
@@ -115,4 +117,76 @@ fn run_or_cancelled_exactly_once() {
     monitor::at(last, move || me.unpark());
     thread::park().unwrap();
     assert_eq!(ran.load(SeqCst) + cancelled, 2 * each);
+}
+
+#[test]
+fn a_repetition_runs_until_it_says_so() {
+    let (me, count) = (quell::current(), Arc::new(AtomicU64::new(0)));
+    let counted = Arc::clone(&count);
+    let timer = monitor::repeat(Instant::now(), move || {
+        if counted.fetch_add(1, SeqCst) + 1 < 5 {
+            return Some(Instant::now() + Duration::from_micros(50));
+        }
+        me.unpark();
+        None
+    });
+    thread::park().unwrap();
+    assert_eq!(count.load(SeqCst), 5);
+    while timer.is_armed() {
+        std::thread::yield_now();
+    }
+    assert!(!timer.cancel());
+}
+
+/// Cancelled while it runs, it does not run again, and is dropped.
+#[test]
+fn a_repetition_is_cancelled_by_itself() {
+    let (queue, count) = (Arc::new(Queue::<Timer>::unbounded()), Arc::new(AtomicU64::new(0)));
+    let (own, counted) = (Arc::clone(&queue), Arc::clone(&count));
+    let timer = monitor::repeat(Instant::now(), move || {
+        counted.fetch_add(1, SeqCst);
+        assert!(!own.get().unwrap().cancel());
+        Some(Instant::now())
+    });
+    queue.put(timer).unwrap();
+    while Arc::strong_count(&count) > 1 {
+        std::thread::yield_now();
+    }
+    assert_eq!(count.load(SeqCst), 1);
+}
+
+#[test]
+fn a_panic_ends_a_repetition() {
+    let gone = Arc::new(());
+    let inner = Arc::clone(&gone);
+    let timer = monitor::repeat(Instant::now(), move || {
+        let _inner = &inner;
+        std::panic::resume_unwind(Box::new("on purpose"))
+    });
+    while Arc::strong_count(&gone) > 1 {
+        std::thread::yield_now();
+    }
+    assert!(!timer.is_armed());
+}
+
+/// Very many, and far away: they are armed and gone again, and stand in nobody's way.
+#[test]
+fn a_million_stand_in_nobodys_way() {
+    let before = monitor::armed();
+    let far = Instant::now() + Duration::from_secs(3600);
+    let many: Vec<_> = (0..1_000_000_u64)
+        .map(|i| monitor::at(far + Duration::from_nanos(i * 7919 % 1_000_003), || ()))
+        .collect();
+    assert!(monitor::armed() >= before + 1_000_000);
+    let me = quell::current();
+    monitor::after(Duration::from_micros(10), move || me.unpark());
+    thread::park().unwrap();
+    assert!(many.iter().all(Timer::cancel));
+}
+
+#[test]
+fn never_is_never() {
+    let timer = monitor::after(Duration::MAX, || unreachable!());
+    assert!(timer.is_armed());
+    assert!(timer.cancel());
 }
