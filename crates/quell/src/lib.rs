@@ -55,7 +55,10 @@ pub use interrupt::{
 #[cfg(not(any(quell_loom, quell_shuttle)))]
 pub use monitor::{CpuBudget, LimitError, Reached, Timeout, Watchdog, timeout};
 pub use queue::{GetError, LifoQueue, PriorityQueue, PutError, Queue};
-pub use sync::{Event, Lock, LockGuard, NotOwner, RLock, RLockGuard, RawLock, RawRLock};
+pub use sync::{
+    Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, NotOwner, OverRelease, Permit,
+    RLock, RLockGuard, RawLock, RawRLock, Semaphore,
+};
 pub use thread::{
     AlreadyRegistered, Thread, ThreadId, adopt, current, enumerate, interrupt_main, is_registered,
     lookup, main, set_async_exc, sleep, sleep_until, spawn,

@@ -9,14 +9,25 @@
 //!
 //! Completion beats interruption: an acquire that was given the lock returns it, and the interrupt stays pending.
 
+mod barrier;
+mod condition;
 mod event;
+mod guard;
+mod holder;
 mod lock;
 mod raw_lock;
 mod raw_rlock;
+mod raw_semaphore;
 mod rlock;
+mod semaphore;
 
+pub use barrier::{Barrier, BarrierError, BrokenBarrier};
+pub use condition::Condition;
 pub use event::Event;
-pub use lock::{Lock, LockGuard};
+pub use guard::Guard;
+pub use holder::{ByTask, ByThread};
+pub use lock::{Lock, LockGuard, MappedLockGuard};
 pub use raw_lock::RawLock;
 pub use raw_rlock::{NotOwner, RawRLock};
-pub use rlock::{RLock, RLockGuard};
+pub use rlock::{MappedRLockGuard, RLock, RLockGuard, WholeRLock};
+pub use semaphore::{BoundedSemaphore, OverRelease, Permit, Semaphore};

@@ -107,6 +107,15 @@ impl RawLock {
         if self.lock_fast() { Ok(()) } else { self.lock_slow(wait) }
     }
 
+    /// Takes the lock; waits for it as long as it takes. No interruption point: interrupts stay pending.
+    #[inline]
+    pub fn lock_uninterruptible(&self) {
+        if !self.lock_fast() {
+            let waited = self.lock_slow(&Wait::new().shielded());
+            debug_assert!(waited.is_ok(), "nothing else ends this wait");
+        }
+    }
+
     /// Takes the lock as a task; waits for it if it must. No interruption point. See
     /// [`Lock::lock_async`](crate::Lock::lock_async).
     ///
@@ -255,13 +264,13 @@ impl Goal for RawLock {
 
 /// Whether who waits since then gets the lock handed over.
 #[cfg(not(any(quell_loom, quell_shuttle)))]
-fn is_due(since: Instant) -> bool {
+pub(super) fn is_due(since: Instant) -> bool {
     since.elapsed() >= FAIR
 }
 
 /// A model has no clock: the test says.
 #[cfg(any(quell_loom, quell_shuttle))]
-fn is_due(_since: Instant) -> bool {
+pub(super) fn is_due(_since: Instant) -> bool {
     crate::model::fair()
 }
 

@@ -115,6 +115,19 @@ impl RawRLock {
         Ok(())
     }
 
+    /// Takes the lock; waits for it as long as it takes. No interruption point: interrupts stay pending.
+    ///
+    /// # Panics
+    /// If it was taken 2³² times.
+    #[inline]
+    pub fn lock_uninterruptible(&self) {
+        let me = current_id();
+        if !self.again(me) {
+            self.raw.lock_uninterruptible();
+            self.own(me, 1);
+        }
+    }
+
     /// Releases it once. True: it is free now. Does not block, and is no interruption point.
     ///
     /// # Errors

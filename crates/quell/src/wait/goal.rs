@@ -17,6 +17,10 @@ pub(crate) trait Goal {
     /// hear that it is not, though nobody waits any more: never the other way round.)
     fn left(&self, empty: bool);
 
+    /// What is to be done when a waiter has left without a grant and the list's lock is free again: grant to those behind
+    /// it what it stood in the way of. Nothing, mostly.
+    fn gone(&self) {}
+
     /// A task was granted `token`, and was dropped before it knew. Passes on what the grant was worth, so that it is
     /// not lost: frees what was handed over, wakes the next in place of who was woken to look. Runs outside the list's
     /// lock.
@@ -31,6 +35,24 @@ pub(crate) fn wait_for<G: Goal + ?Sized>(
     place: Place,
     note: Note,
 ) -> Result<Waited, WaitError> {
+    wait_for_and(goal, wait, place, note, || {}, None)
+}
+
+/// The same; `joined` runs when the thread is in the list and the lock is free again. If it panics, the process ends.
+/// `leave`, if there is one, decides alone whether the thread may leave: false means that it was granted, or soon
+/// will be. It is a compare-exchange on the primitive's own state, so that leaving is one step with a change there.
+pub(crate) fn wait_for_and<G: Goal + ?Sized>(
+    goal: &G,
+    wait: &Wait,
+    place: Place,
+    note: Note,
+    joined: impl FnOnce(),
+    leave: Option<&dyn Fn() -> bool>,
+) -> Result<Waited, WaitError> {
     let (must_wait, left) = (|| goal.must_wait(), |empty| goal.left(empty));
-    goal.queue().wait_noted(wait, place, note, must_wait, left)
+    let waited = goal.queue().wait_and(wait, place, note, must_wait, left, joined, leave);
+    if waited.is_err() {
+        goal.gone();
+    }
+    waited
 }

@@ -164,6 +164,20 @@ impl<'a, const N: usize> Granting<'a, N> {
         count
     }
 
+    /// Tells the notes of all that are waiting, first to last.
+    pub(crate) fn each(&self, mut tell: impl FnMut(&Note)) {
+        let mut at = self.at;
+        while !at.is_null() {
+            // SAFETY: nodes in the list are alive while we hold its lock.
+            let node = unsafe { &*at };
+            if node.is_waiting() {
+                tell(&node.note());
+            }
+            // SAFETY: as above.
+            at = unsafe { node.links() }.next;
+        }
+    }
+
     /// Whether no node is left to look at.
     fn is_exhausted(&self) -> bool {
         std::ptr::eq(self.at, self.stop)

@@ -81,7 +81,8 @@ mod select;
 mod task;
 
 pub(crate) use block::block;
-pub(crate) use goal::{Goal, wait_for};
+pub(crate) use goal::{Goal, wait_for, wait_for_and};
+pub(crate) use grant::Granting;
 pub(crate) use node::{Note, Waiter};
 pub(crate) use queue::{Place, WaitQueue, Waited};
 #[cfg_attr(not(any(quell_loom, quell_shuttle)), allow(unused_imports, reason = "as above"))]

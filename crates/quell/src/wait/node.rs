@@ -42,7 +42,6 @@ pub(crate) struct Note {
     pub(crate) since: Option<Instant>,
     /// Whatever the primitive needs beside: a number, or a place on the waiter's side that stays valid until the grant
     /// is published.
-    #[allow(dead_code, reason = "no primitive needs it yet")]
     pub(crate) slot: *mut (),
 }
 
@@ -60,15 +59,18 @@ impl Note {
         Note { since: Some(since), ..Note::NONE }
     }
 
+    /// A place on the waiter's side.
+    pub(crate) const fn at<T>(place: &T) -> Note {
+        Note { since: None, slot: ptr::from_ref(place).cast_mut().cast() }
+    }
+
     /// The same with a number.
-    #[allow(dead_code, reason = "as above")]
     #[must_use]
     pub(crate) const fn number(self, number: usize) -> Note {
         Note { slot: ptr::without_provenance_mut(number), ..self }
     }
 
     /// The number.
-    #[allow(dead_code, reason = "as above")]
     pub(crate) fn to_number(self) -> usize {
         self.slot.addr()
     }

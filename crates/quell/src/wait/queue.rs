@@ -79,6 +79,24 @@ impl WaitQueue {
         validate: impl FnOnce() -> bool,
         left: impl FnOnce(bool),
     ) -> Result<Waited, WaitError> {
+        self.wait_and(wait, place, note, validate, left, || {}, None)
+    }
+
+    /// The same; `joined` runs when the thread is in the list and the lock is free again. If it panics, the process
+    /// ends. `leave`, if there is one, decides alone whether the thread may leave, in place of the node: false means that
+    /// it was granted, or soon will be. It is a compare-exchange on the primitive's own state, so that leaving is one
+    /// step with a change there.
+    #[expect(clippy::too_many_arguments, reason = "each of them is one step of the wait")]
+    pub(super) fn wait_and(
+        &self,
+        wait: &Wait,
+        place: Place,
+        note: Note,
+        validate: impl FnOnce() -> bool,
+        left: impl FnOnce(bool),
+        joined: impl FnOnce(),
+        leave: Option<&dyn Fn() -> bool>,
+    ) -> Result<Waited, WaitError> {
         let me = current();
         let node = Node::new(note);
         // SAFETY: ours, and in no list.
@@ -93,12 +111,20 @@ impl WaitQueue {
             unsafe { list.link(&node, place) };
         }
         let in_list = InList;
-        let ended = block(&me, wait, || node.granted().is_some(), || node.leave());
+        joined();
+        let done = || node.granted().is_some();
+        let ended = match leave {
+            None => block(&me, wait, done, || node.leave()),
+            Some(leave) => block(&me, wait, done, leave),
+        };
         if ended.is_err() {
             let list = self.lock();
-            // SAFETY: the node has left, so no granter claimed it, and it still is in the list.
-            unsafe { list.unlink(&node) };
-            left(list.is_empty());
+            // SAFETY: the node is in this list, or in none: where `leave` decided, it may have been granted since.
+            if unsafe { list.has(&node) } {
+                // SAFETY: it is in this list.
+                unsafe { list.unlink(&node) };
+                left(list.is_empty());
+            }
         }
         std::mem::forget(in_list);
         ended.map(|()| Waited::Granted(node.granted().expect("it ended well")))
@@ -107,6 +133,12 @@ impl WaitQueue {
     /// Takes the list's lock to grant to several waiters, up to `N`, each on terms of its own.
     pub(crate) fn granting<const N: usize>(&self) -> Granting<'_, N> {
         Granting::new(self.lock())
+    }
+
+    /// Runs `f` under the list's lock, for a look at what changes under it.
+    pub(crate) fn locked<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _list = self.lock();
+        f()
     }
 
     /// Whether nobody waits, without taking the lock.

@@ -42,6 +42,8 @@ impl<'a, G: Goal + ?Sized> Case<'a, G> {
             // SAFETY: it is in this list.
             unsafe { list.unlink(&self.node) };
             self.goal.left(list.is_empty());
+            drop(list);
+            self.goal.gone();
         }
     }
 }

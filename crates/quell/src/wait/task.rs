@@ -144,6 +144,8 @@ impl<G: Goal + ?Sized> Drop for WaitFuture<'_, G> {
             // SAFETY: it is in this list.
             unsafe { list.unlink(&self.node) };
             self.goal.left(list.is_empty());
+            drop(list);
+            self.goal.gone();
             return;
         }
         drop(list);

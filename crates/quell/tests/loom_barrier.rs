@@ -1,0 +1,230 @@
+//! Every interleaving of arrivals at a barrier with interrupts, deadlines, dropped futures, aborts and resets.
+
+#![cfg(quell_loom)]
+
+mod models;
+
+use loom::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use loom::thread;
+use models::{poll, with_handle};
+use quell::sync::BarrierError;
+use quell::{Barrier, Interrupt, Outcome, Thread, Wait, model};
+use std::sync::Arc;
+
+#[test]
+fn all_get_through_when_all_have_arrived() {
+    models::bounded(2, || {
+        let shared = Arc::new((Barrier::new(3), AtomicU32::new(0)));
+        let arrive = |shared: &(Barrier, AtomicU32)| {
+            shared.1.fetch_add(1, Relaxed);
+            let index = shared.0.wait().unwrap();
+            // What all did before is visible.
+            assert_eq!(shared.1.load(Relaxed), 3);
+            1_u32 << index
+        };
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || arrive(&shared))
+            })
+            .collect();
+        let mut places = arrive(&shared);
+        for other in others {
+            places |= other.join().unwrap();
+        }
+        assert_eq!(places, 0b111);
+    });
+}
+
+#[test]
+fn it_is_ready_for_the_next_round() {
+    models::bounded(2, || {
+        let barrier = Arc::new(Barrier::new(2));
+        let other = Arc::clone(&barrier);
+        let other = thread::spawn(move || [other.wait().unwrap(), other.wait().unwrap()]);
+        let mine = [barrier.wait().unwrap(), barrier.wait().unwrap()];
+        let theirs = other.join().unwrap();
+        assert_eq!([mine[0] + theirs[0], mine[1] + theirs[1]], [1, 1]);
+    });
+}
+
+/// Both get through and the interrupt stays pending, or one is interrupted and the other told so.
+#[test]
+fn an_interrupt_competes_with_the_last_arrival() {
+    models::bounded(3, || {
+        let barrier = Arc::new(Barrier::new(2));
+        let handle = Thread::unattached(None);
+        let waiter = Arc::clone(&barrier);
+        let waiter = with_handle(&handle, move || waiter.wait());
+        let receipt = handle.interrupt(Interrupt::new(1));
+        let mine = barrier.wait_with(&Wait::new().shielded());
+        match (waiter.join().unwrap(), mine) {
+            (Ok(theirs), Ok(mine)) => {
+                assert_eq!(theirs + mine, 1);
+                assert_eq!(receipt.state(), Outcome::Pending);
+                assert!(!barrier.is_broken());
+            }
+            (Err(BarrierError::Interrupted(_)), Err(BarrierError::Broken(_))) => {
+                assert_eq!(receipt.state(), Outcome::Delivered);
+                assert!(barrier.is_broken());
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(barrier.waiting(), 0);
+    });
+}
+
+/// One of three runs out of time, and the third never comes: the second is told.
+#[test]
+fn a_time_out_breaks_it_for_all() {
+    models::bounded(2, || {
+        let barrier = Arc::new(Barrier::new(3));
+        let handle = Thread::unattached(None);
+        let timed = Arc::clone(&barrier);
+        let timed = with_handle(&handle, move || timed.wait_with(&model::timed()));
+        let other = Arc::clone(&barrier);
+        let other = thread::spawn(move || other.wait());
+        model::expire(&handle);
+        assert!(matches!(timed.join().unwrap(), Err(BarrierError::TimedOut)));
+        assert!(matches!(other.join().unwrap(), Err(BarrierError::Broken(_))));
+        assert!(matches!(barrier.wait(), Err(BarrierError::Broken(_))));
+    });
+}
+
+/// Two run out of time and are interrupted at once: each says why, or that it was broken by the other.
+#[test]
+fn two_give_up_at_once() {
+    models::bounded(2, || {
+        let barrier = Arc::new(Barrier::new(3));
+        let handles = [Thread::unattached(None), Thread::unattached(None)];
+        let waiters = handles.clone().map(|handle| {
+            let barrier = Arc::clone(&barrier);
+            with_handle(&handle, move || barrier.wait())
+        });
+        let receipts = handles.map(|handle| handle.interrupt(Interrupt::new(1)));
+        let mut gave_up = 0;
+        for (waiter, receipt) in waiters.into_iter().zip(receipts) {
+            let interrupted = match waiter.join().unwrap() {
+                Err(BarrierError::Interrupted(_)) => true,
+                Err(BarrierError::Broken(_)) => false,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(receipt.state() == Outcome::Delivered, interrupted);
+            gave_up += u32::from(interrupted);
+        }
+        assert!(gave_up >= 1);
+    });
+}
+
+/// A future is dropped while the last arrives: they get through, or are told.
+#[test]
+fn a_dropped_future_competes_with_the_last_arrival() {
+    models::bounded(3, || {
+        let barrier = Arc::new(Barrier::new(2));
+        let task = Arc::clone(&barrier);
+        let mut task = Box::pin(async move { task.wait_async().await });
+        assert!(poll(&mut task.as_mut()).is_pending());
+        let last = Arc::clone(&barrier);
+        let last = thread::spawn(move || last.wait());
+        drop(task);
+        let last = last.join().unwrap();
+        assert_eq!(last.is_err(), barrier.is_broken(), "{last:?}");
+        assert!(!matches!(last, Err(BarrierError::Interrupted(_))));
+    });
+}
+
+/// More than are let through in one go, and the first of the next round comes while they are.
+#[test]
+fn a_round_in_several_batches() {
+    models::bounded(2, || {
+        let barrier = Arc::new(Barrier::new(4));
+        let task = || {
+            let barrier = Arc::clone(&barrier);
+            Box::pin(async move { barrier.wait_async().await })
+        };
+        let mut tasks = [task(), task(), task()];
+        for task in &mut tasks {
+            assert!(poll(&mut task.as_mut()).is_pending());
+        }
+        let last = Arc::clone(&barrier);
+        let last = thread::spawn(move || last.wait().unwrap());
+        let mut next = task();
+        if barrier.waiting() == 0 {
+            assert!(poll(&mut next.as_mut()).is_pending());
+        }
+        let mut places = vec![last.join().unwrap()];
+        for mut task in tasks {
+            match poll(&mut task.as_mut()) {
+                std::task::Poll::Ready(place) => places.push(place.unwrap()),
+                std::task::Poll::Pending => panic!("it waits for ever"),
+            }
+        }
+        assert!(poll(&mut next.as_mut()).is_pending());
+        places.sort_unstable();
+        assert_eq!(places, [0, 1, 2, 3]);
+        assert!(!barrier.is_broken());
+    });
+}
+
+/// The action runs once, by the last, before anybody gets through; an abort in the meantime breaks the next round.
+#[test]
+fn an_action_and_an_abort() {
+    models::bounded(2, || {
+        let acted = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&acted);
+        let barrier = Arc::new(Barrier::with_action(2, move || {
+            counted.fetch_add(1, Relaxed);
+        }));
+        let other = {
+            let (barrier, acted) = (Arc::clone(&barrier), Arc::clone(&acted));
+            thread::spawn(move || barrier.wait().map(|_| assert_eq!(acted.load(Relaxed), 1)))
+        };
+        let aborter = Arc::clone(&barrier);
+        let aborter = thread::spawn(move || aborter.abort());
+        let mine = barrier.wait();
+        let theirs = other.join().unwrap();
+        aborter.join().unwrap();
+        assert_eq!(mine.is_ok(), theirs.is_ok());
+        assert_eq!(acted.load(Relaxed), u32::from(mine.is_ok()));
+        assert!(barrier.is_broken());
+    });
+}
+
+/// Who waits at a reset is told, and may wait again.
+#[test]
+fn a_reset_begins_a_new_round() {
+    models::bounded(2, || {
+        let barrier = Arc::new(Barrier::new(2));
+        let other = Arc::clone(&barrier);
+        let other = thread::spawn(move || {
+            let mut broken = 0;
+            while other.wait().is_err() {
+                broken += 1;
+            }
+            broken
+        });
+        barrier.reset();
+        assert!(barrier.wait().is_ok());
+        assert!(other.join().unwrap() <= 1);
+    });
+}
+
+/// Somebody gives up while another resets: nobody waits for a round that is over.
+#[test]
+fn a_reset_competes_with_one_that_gives_up() {
+    models::bounded(2, || {
+        let barrier = Arc::new(Barrier::new(3));
+        let handles = [Thread::unattached(None), Thread::unattached(None)];
+        let waiters = handles.clone().map(|handle| {
+            let barrier = Arc::clone(&barrier);
+            with_handle(&handle, move || barrier.wait().is_err())
+        });
+        handles[0].interrupt(Interrupt::new(1));
+        barrier.reset();
+        handles[1].interrupt(Interrupt::new(1));
+        for waiter in waiters {
+            assert!(waiter.join().unwrap());
+        }
+        assert_eq!(barrier.waiting(), 0);
+    });
+}
