@@ -54,7 +54,7 @@ pub use interrupt::{
 };
 #[cfg(not(any(quell_loom, quell_shuttle)))]
 pub use monitor::{CpuBudget, LimitError, Reached, Timeout, Watchdog, timeout};
-pub use queue::{GetError, LifoQueue, PriorityQueue, PutError, Queue};
+pub use queue::{GetError, LifoQueue, PriorityQueue, PutError, Queue, Select};
 pub use sync::{
     Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, NotOwner, OverRelease, Permit,
     RLock, RLockGuard, RawLock, RawRLock, Semaphore,

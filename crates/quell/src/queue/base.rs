@@ -26,6 +26,12 @@ pub struct QueueOf<T, K: Kind<T>> {
     pub(super) joiners: WaitQueue,
 }
 
+// SAFETY: what it owns are items, which one thread at a time reaches, under the lock. (`Kind` is private, and its `Items`
+// are collections that can be sent if what they collect can.)
+unsafe impl<T: Send, K: Kind<T>> Send for QueueOf<T, K> {}
+// SAFETY: as above.
+unsafe impl<T: Send, K: Kind<T>> Sync for QueueOf<T, K> {}
+
 impl<T, K: Kind<T>> QueueOf<T, K> {
     const_fn! {
         /// A queue that takes any number of items.

@@ -3,21 +3,22 @@
 //! # A turn
 //!
 //! ```text
-//!             ┌────────────────── CLAIMED ──── GRANTED     a granter, under the queue's lock
+//!             ┌─────────────────── CLAIMED ──── GRANTED    a granter, under the queue's lock
 //!    AWAKE ───┤                ╱
-//!             └──── ASLEEP ───┤
+//!             └──── WAITING ──┤
 //!                              ╲ LEFT                      the waiter: at its deadline, for an interrupt, for a signal
 //! ```
 //!
 //! | transition | who | how |
 //! | --- | --- | --- |
-//! | `AWAKE` to `ASLEEP` | the waiter | compare-exchange, after it has left its handle in the node |
-//! | `AWAKE` or `ASLEEP` to `CLAIMED` | a granter | compare-exchange, under the queue's lock; it takes the node out of the line |
+//! | `AWAKE` to `WAITING` | the waiter | compare-exchange, after it has left its handle in the node |
+//! | `AWAKE` or `WAITING` to `CLAIMED` | a granter | compare-exchange, under the queue's lock; it takes the node out of the line |
 //! | `CLAIMED` to `GRANTED` | the same granter | store, under the same lock, after it has moved the item |
-//! | `ASLEEP` to `LEFT` | the waiter | compare-exchange; for an interrupt, under its slot's lock |
+//! | `WAITING` to `LEFT` | the waiter | compare-exchange; for an interrupt, under its slot's lock |
 //!
-//! A waiter that is awake looks at its turn, and needs nobody to wake it; so it has no handle in its node, and who grants
-//! to it touches the node alone. Most waits at a busy queue end like that.
+//! It is the state word of [`wait`](crate::wait), with one state more. A waiter that is awake looks at its turn, and needs
+//! nobody to wake it; so it has no handle in its node, and who grants to it touches the node alone. Most waits at a busy
+//! queue end like that. Tasks and selections begin at `WAITING`.
 //!
 //! **Nothing is lost or doubled.** An item is moved between the claim and the grant, so from or to a waiter that can no
 //! longer leave. One that has left keeps what it wanted to put, and nobody has written to where it wanted to get.
@@ -28,34 +29,13 @@
 //! **Lifetime.** A node is gone when its operation returns: after `GRANTED`, which is the granter's last access, or after
 //! `LEFT`, when it has taken itself out of the line under the lock.
 
-use crate::sys::atomic::AtomicU32;
-use crate::sys::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::wait::Waiter;
-use std::cell::UnsafeCell;
+use crate::wait::{CASES, State, Waiter};
+use std::cell::{Cell, UnsafeCell};
 use std::ptr;
-
-const AWAKE: u32 = 0;
-const ASLEEP: u32 = 1;
-const CLAIMED: u32 = 2;
-const LEFT: u32 = 3;
-/// With token and case in the bits above.
-const GRANTED: u32 = 4;
-const TOKEN_SHIFT: u32 = 3;
-/// One bit is enough for a token.
-const CASE_SHIFT: u32 = 4;
-
-/// A grant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Granted {
-    /// To which of several nodes that share a turn.
-    pub(super) case: u32,
-    /// What it was.
-    pub(super) token: u32,
-}
 
 /// The word that grant, time-out and interrupt compete for.
 pub(super) struct Turn {
-    word: AtomicU32,
+    pub(super) state: State,
     /// Stands for the slots, so that loom sees who uses them when.
     #[cfg(quell_loom)]
     slots: loom::cell::UnsafeCell<()>,
@@ -64,12 +44,17 @@ pub(super) struct Turn {
 impl Turn {
     /// Of a waiter that is awake.
     pub(super) fn awake() -> Turn {
-        Turn::new(AWAKE)
+        Turn::of(State::awake())
     }
 
-    fn new(word: u32) -> Turn {
+    /// Of a waiter that leaves its handle in each node before the node joins a line.
+    pub(super) fn asleep() -> Turn {
+        Turn::of(State::new())
+    }
+
+    fn of(state: State) -> Turn {
         Turn {
-            word: AtomicU32::new(word),
+            state,
             #[cfg(quell_loom)]
             slots: loom::cell::UnsafeCell::new(()),
         }
@@ -83,55 +68,39 @@ impl Turn {
         self.slots.with_mut(|_| ());
     }
 
-    /// Waiter: has left its handle in the node, and sleeps from now on. False: it was granted, or is about to be.
-    pub(super) fn doze(&self) -> bool {
-        // Release: who claims from ASLEEP sees the handle.
-        self.word.compare_exchange(AWAKE, ASLEEP, Release, Relaxed).is_ok()
-    }
-
-    /// Waiter that sleeps: gives up. False: it was granted, or is about to be.
-    pub(super) fn leave(&self) -> bool {
-        self.word.compare_exchange(ASLEEP, LEFT, AcqRel, Acquire).is_ok()
-    }
-
-    /// Waiter: what it was granted.
+    /// Waiter: whether it was granted.
     #[inline]
-    pub(super) fn granted(&self) -> Option<Granted> {
-        // Acquire: pairs with `Claimed::grant`.
-        let word = self.word.load(Acquire);
-        let (token, case) = (word >> TOKEN_SHIFT & 1, word >> CASE_SHIFT);
-        (word & GRANTED != 0).then_some(Granted { case, token })
-    }
-
-    /// Granter: the waiter can no longer leave, nor be granted by another. Says whether it sleeps. `None`: it has left,
-    /// or another was faster.
-    fn claim(&self) -> Option<bool> {
-        // Relaxed: the exchange decides.
-        let mut word = self.word.load(Relaxed);
-        while word == AWAKE || word == ASLEEP {
-            // Acquire: takes over what the waiter wrote, its handle included.
-            match self.word.compare_exchange(word, CLAIMED, Acquire, Relaxed) {
-                Ok(_) => return Some(word == ASLEEP),
-                Err(now) => word = now,
-            }
-        }
-        None
+    pub(super) fn is_granted(&self) -> bool {
+        self.state.granted().is_some()
     }
 }
 
 /// An operation that waits, on its thread's stack or in its future.
 pub(super) struct Node<T> {
-    turn: *const Turn,
-    /// Which of several that share a turn.
-    case: u32,
-    /// What is put, or where to get to. The owner's while it is in no line and once it was granted, the granter's in
-    /// between a claim and its grant.
-    slot: *mut Option<T>,
+    bound: Cell<Bound<T>>,
     /// Belong to the line's lock.
     links: UnsafeCell<Links<T>>,
     /// Belongs to the waiter while it is awake, to the line's lock otherwise.
     waiter: UnsafeCell<Option<Waiter>>,
 }
+
+/// What a node stands for. Does not change while the node is in a line.
+struct Bound<T> {
+    turn: *const Turn,
+    /// Which of several nodes with this turn it is.
+    case: usize,
+    /// What is put, or where to get to. The waiter's while the node is in no line and after it was granted or has left;
+    /// a granter's between its claim and its grant.
+    slot: *mut Option<T>,
+}
+
+impl<T> Clone for Bound<T> {
+    fn clone(&self) -> Bound<T> {
+        *self
+    }
+}
+
+impl<T> Copy for Bound<T> {}
 
 struct Links<T> {
     /// Null: the first, or in no line.
@@ -141,15 +110,35 @@ struct Links<T> {
     linked: bool,
 }
 
+impl<T> Links<T> {
+    const NONE: Links<T> = Links { prev: ptr::null(), next: ptr::null(), linked: false };
+}
+
 impl<T> Node<T> {
-    /// A node in no line. Who puts it into one answers for the turn and the slot.
-    pub(super) fn new(turn: *const Turn, case: u32, slot: *mut Option<T>) -> Node<T> {
-        let links = Links { prev: ptr::null(), next: ptr::null(), linked: false };
-        Node { turn, case, slot, links: UnsafeCell::new(links), waiter: UnsafeCell::new(None) }
+    /// A node that stands for nothing yet.
+    pub(super) fn new() -> Node<T> {
+        let bound = Bound { turn: ptr::null(), case: 0, slot: ptr::null_mut() };
+        Node {
+            bound: Cell::new(bound),
+            links: UnsafeCell::new(Links::NONE),
+            waiter: UnsafeCell::new(None),
+        }
+    }
+
+    /// What it stands for.
+    ///
+    /// # Safety
+    /// The node is in no line (or in one that a fork has left behind). Whoever has it join one answers for the turn and
+    /// the slot.
+    pub(super) unsafe fn bind(&self, turn: *const Turn, case: usize, slot: *mut Option<T>) {
+        assert!(case < CASES, "a selection of {CASES} cases at most");
+        self.bound.set(Bound { turn, case, slot });
+        // SAFETY: in no line, so the links are the caller's.
+        unsafe { *self.links.get() = Links::NONE };
     }
 
     /// # Safety
-    /// The caller holds the line's lock, or the node is its own and in no line; it keeps no two references at once.
+    /// The caller holds the line's lock, and keeps no two references at once.
     #[expect(clippy::mut_from_ref, reason = "the line's lock makes it exclusive")]
     unsafe fn links(&self) -> &mut Links<T> {
         // SAFETY: as the caller promises.
@@ -159,10 +148,29 @@ impl<T> Node<T> {
     /// Leaves a handle for who grants.
     ///
     /// # Safety
-    /// The caller is the waiter, its turn says awake, and no other thread can have it doze.
+    /// The caller is the waiter; it is awake, or the node is in no line.
     pub(super) unsafe fn set_waiter(&self, waiter: Waiter) {
-        // SAFETY: granters take the handle from a waiter that sleeps only.
+        // SAFETY: granters take the handle of a waiter that is not awake, out of a node in a line.
         unsafe { *self.waiter.get() = Some(waiter) };
+    }
+
+    /// Whether it is in its line. If it was, and is not, it was granted.
+    ///
+    /// # Safety
+    /// The caller holds the line's lock.
+    pub(super) unsafe fn is_linked(&self) -> bool {
+        // SAFETY: as the caller promises.
+        unsafe { self.links() }.linked
+    }
+
+    /// The handle of a waiter that is not awake.
+    ///
+    /// # Safety
+    /// The caller holds the line's lock, and keeps no two references at once.
+    #[expect(clippy::mut_from_ref, reason = "the line's lock makes it exclusive")]
+    pub(super) unsafe fn waiter(&self) -> &mut Option<Waiter> {
+        // SAFETY: as the caller promises.
+        unsafe { &mut *self.waiter.get() }
     }
 }
 
@@ -227,6 +235,23 @@ impl<T> Line<T> {
         }
     }
 
+    /// Whether somebody is in it who has not left, and has another turn than this.
+    #[cold]
+    pub(super) fn has_other_than(&self, turn: *const Turn) -> bool {
+        let mut at = self.first;
+        // SAFETY: nodes in the line are alive, and so are their turns.
+        while let Some(node) = unsafe { at.as_ref() } {
+            let other = node.bound.get().turn;
+            // SAFETY: as above.
+            if !ptr::eq(other, turn) && unsafe { (*other).state.is_open() } {
+                return true;
+            }
+            // SAFETY: as above, under the lock.
+            at = unsafe { node.links() }.next;
+        }
+        false
+    }
+
     /// Claims the first who has not left, and takes it out of the line.
     #[cold]
     pub(super) fn claim(&mut self) -> Option<Claimed<T>> {
@@ -234,11 +259,11 @@ impl<T> Line<T> {
         // SAFETY: nodes in the line are alive, and so are their turns.
         while let Some(node) = unsafe { at.as_ref() } {
             // SAFETY: as above.
-            if let Some(asleep) = unsafe { (*node.turn).claim() } {
-                // SAFETY: it is in this line. Asleep, so the handle is the lock's.
+            if let Some(awake) = unsafe { (*node.bound.get().turn).state.claim_any() } {
+                // SAFETY: it is in this line. Unless it is awake, the handle is the lock's.
                 let waiter = unsafe {
                     self.quit(node);
-                    if asleep { (*node.waiter.get()).take() } else { None }
+                    if awake { None } else { node.waiter().take() }
                 };
                 return Some(Claimed { node: at, waiter });
             }
@@ -267,19 +292,18 @@ impl<T> Claimed<T> {
     pub(super) fn slot(&mut self) -> &mut Option<T> {
         // SAFETY: claimed, so node, turn and slot are alive, and the slot is the granter's.
         unsafe {
-            (*(*self.node).turn).use_slots();
-            &mut *(*self.node).slot
+            let bound = (*self.node).bound.get();
+            (*bound.turn).use_slots();
+            &mut *bound.slot
         }
     }
 
     /// Grants. Whoever is in the answer is to be woken, outside the lock.
     pub(super) fn grant(self, token: u32) -> Option<Waiter> {
-        // SAFETY: claimed, so node and turn are alive until the store. Release: all that was done before is visible to
-        // who sees it.
+        // SAFETY: claimed, so node and turn are alive until the publishing, the last access.
         unsafe {
-            debug_assert!(token <= 1);
-            let (turn, case) = ((*self.node).turn, (*self.node).case);
-            (*turn).word.store(GRANTED | token << TOKEN_SHIFT | case << CASE_SHIFT, Release);
+            let bound = (*self.node).bound.get();
+            State::publish(&raw const (*bound.turn).state, bound.case as u32, token);
         }
         self.waiter
     }

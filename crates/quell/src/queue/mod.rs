@@ -55,6 +55,50 @@
 //!   [`PriorityQueue`]'s: an `Ord` must be short, and must not use the queue. If it panics, the item that is being got may
 //!   be dropped; the queue stays usable.
 //!
+//! # Several at once
+//!
+//! A [`Select`] waits for the first of several things, an item here, room there, an event, and does that one alone:
+//!
+//! ```
+//! use quell::{Event, LifoQueue, Queue, Select, thread};
+//! use std::sync::Arc;
+//!
+//! let urgent = Arc::new(LifoQueue::unbounded());
+//! let normal = Arc::new(Queue::unbounded());
+//! let stop = Arc::new(Event::new());
+//! let worker = {
+//!     let (urgent, normal, stop) = (urgent.clone(), normal.clone(), stop.clone());
+//!     thread::spawn(move || {
+//!         let mut done = Vec::new();
+//!         loop {
+//!             let job = Select::new()
+//!                 .get(&urgent, |job| job.ok())
+//!                 .get(&normal, |job| job.ok())
+//!                 .event(&stop, || None)
+//!                 .wait()
+//!                 .expect("nobody interrupts it");
+//!             match job {
+//!                 Some(job) => done.push(job),
+//!                 None => return done,
+//!             }
+//!         }
+//!     })
+//! };
+//! urgent.put("put out the fire").unwrap();
+//! normal.put("water the plants").unwrap();
+//! while !(urgent.is_empty() && normal.is_empty()) {
+//!     thread::sleep(std::time::Duration::from_millis(1)).unwrap();
+//! }
+//! stop.set();
+//! assert_eq!(worker.join().unwrap().len(), 2);
+//! ```
+//!
+//! # Tasks
+//!
+//! [`put_async`](QueueOf::put_async), [`get_async`](QueueOf::get_async), [`join_async`](QueueOf::join_async) and
+//! [`Select::wait_async`] wait as a task, on any runtime, in the same lines as the threads. They are no interruption points: a
+//! task is not a thread. A task is cancelled by dropping its future, which then has done nothing, or all it had to do.
+//!
 //! # The protocol
 //!
 //! One lock, held for a few instructions, protects the items and two lines of those who wait: for an item, for room.
@@ -67,18 +111,23 @@
 //! lets other threads run in between; as long as it looks, nobody needs to wake it.
 
 mod base;
+mod done;
+mod entry;
 mod error;
 mod iter;
 mod kind;
 mod line;
+mod select;
 mod state;
-mod tasks;
+mod task;
+
 mod wait;
 
 pub use base::QueueOf;
-pub use error::{GetError, PutError, TaskDoneError};
+pub use error::{GetError, PutError, ShutDown, TaskDoneError};
 pub use iter::{IntoIter, Iter, TryIter};
 pub use kind::{Fifo, Lifo, Priority};
+pub use select::Select;
 
 /// A queue of items, first in, first out, for any number of threads at both ends.
 ///

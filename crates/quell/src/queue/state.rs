@@ -9,7 +9,7 @@
 //! So an item that goes straight from a putter to a getter that waits overtakes nothing.
 
 use super::kind::Kind;
-use super::line::Line;
+use super::line::{Line, Turn};
 use crate::wait::Waiter;
 
 /// An end of a queue.
@@ -63,6 +63,8 @@ pub(super) struct State<T, K: Kind<T>> {
     pub(super) limit: usize,
     pub(super) unfinished: usize,
     pub(super) shut_down: bool,
+    /// It was shut down at once: no item is kept.
+    pub(super) discards: bool,
     pub(super) getters: Line<T>,
     pub(super) putters: Line<T>,
 }
@@ -74,6 +76,7 @@ impl<T, K: Kind<T>> State<T, K> {
             limit,
             unfinished: 0,
             shut_down: false,
+            discards: false,
             getters: Line::new(),
             putters: Line::new(),
         }
@@ -170,6 +173,30 @@ impl<T, K: Kind<T>> State<T, K> {
             K::push(&mut self.items, item);
         }
         true
+    }
+
+    /// Takes back an item that was handed to somebody who is gone: it goes to the next who waits, or comes out next. An
+    /// answer is to be dropped once the lock is free.
+    pub(super) fn take_back(&mut self, item: T, wake: &mut Wake) -> Option<T> {
+        if let Some(mut getter) = self.getters.claim() {
+            *getter.slot() = Some(item);
+            wake.note(getter.grant(MOVED));
+        } else if self.discards {
+            self.unfinished = self.unfinished.saturating_sub(1);
+            return Some(item);
+        } else {
+            K::put_back(&mut self.items, item);
+        }
+        None
+    }
+
+    /// Whether a step would have to wait, if whoever has this turn were not there.
+    pub(super) fn must_wait(&self, end: End, turn: *const Turn) -> bool {
+        !self.shut_down
+            && match end {
+                End::Get => self.len() == 0 && !self.putters.has_other_than(turn),
+                End::Put => !self.has_room() && !self.getters.has_other_than(turn),
+            }
     }
 
     /// Tells one of those who wait that the queue was shut down. False: nobody waits.

@@ -24,7 +24,9 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
     ) -> Result<Step, WaitError> {
         let slot: *mut Option<T> = slot;
         let turn = Turn::awake();
-        let node = Node::new(&turn, 0, slot);
+        let node = Node::new();
+        // SAFETY: in no line.
+        unsafe { node.bind(&turn, 0, slot) };
         {
             let mut wake = Wake::default();
             let mut state = self.state.lock();
@@ -45,7 +47,7 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
         }
         std::mem::forget(in_line);
         turn.use_slots();
-        ended.map(|()| answer(turn.granted().expect("it ended well").token))
+        ended.map(|()| answer(&turn))
     }
 
     /// Until the turn is granted; or until the options let the thread go, and it has left the turn.
@@ -56,8 +58,8 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
         let me = current();
         // SAFETY: we are the waiter, and awake.
         unsafe { node.set_waiter(Waiter::Thread(me.clone())) };
-        if turn.doze() {
-            return block(&me, wait, || turn.granted().is_some(), || turn.leave());
+        if turn.state.doze() {
+            return block(&me, wait, || turn.is_granted(), || turn.state.leave());
         }
         // It was claimed; who did that publishes the grant before the lock is free.
         drop(self.state.lock());
@@ -65,8 +67,9 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
     }
 }
 
-/// What a grant says to who was granted.
-pub(super) fn answer(token: u32) -> Step {
+/// What a turn that was granted says.
+pub(super) fn answer(turn: &Turn) -> Step {
+    let (_, token) = turn.state.granted().expect("it was granted");
     if token == SHUT_DOWN { Step::ShutDown } else { Step::Moved }
 }
 
@@ -76,7 +79,7 @@ fn comes_soon(turn: &Turn, wait: &Wait) -> bool {
         return false;
     }
     for _ in 0..LOOKS {
-        if turn.granted().is_some() {
+        if turn.is_granted() {
             return true;
         }
         if registered(|thread| thread.slot().has_pending()).unwrap_or(false) {

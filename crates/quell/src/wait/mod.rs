@@ -83,7 +83,7 @@ mod task;
 pub(crate) use block::block;
 pub(crate) use goal::{Goal, wait_for, wait_for_and};
 pub(crate) use grant::Granting;
-pub(crate) use node::{Note, Waiter};
+pub(crate) use node::{CASES, Note, State, Waiter};
 pub(crate) use queue::{Place, WaitQueue, Waited};
 #[cfg_attr(not(any(quell_loom, quell_shuttle)), allow(unused_imports, reason = "as above"))]
 pub(crate) use select::{Case, Chosen, wait_any, wait_any_async};

@@ -14,10 +14,13 @@ const LEFT: u32 = 2;
 /// With the case and the token in the bits above.
 const GRANTED: u32 = 3;
 const CASE_SHIFT: u32 = 2;
+/// As WAITING, of a waiter that is awake: it looks at the word itself, and has no handle in its node. For primitives
+/// with lists of their own; see `queue::line`.
+const AWAKE: u32 = WAITING | 1 << CASE_SHIFT;
 const TOKEN_SHIFT: u32 = 16;
 
 /// How many cases a selection can have.
-pub(super) const CASES: usize = 1 << (TOKEN_SHIFT - CASE_SHIFT);
+pub(crate) const CASES: usize = 1 << (TOKEN_SHIFT - CASE_SHIFT);
 
 /// Who waits: what to do to have it look at its state word again.
 pub(crate) enum Waiter {
@@ -77,11 +80,46 @@ impl Note {
 }
 
 /// The word that grant, time-out and interrupt compete for: of one node, or of all nodes of a selection.
-pub(super) struct State(AtomicU32);
+pub(crate) struct State(AtomicU32);
 
 impl State {
-    pub(super) fn new() -> State {
+    pub(crate) fn new() -> State {
         State(AtomicU32::new(WAITING))
+    }
+
+    /// One of a waiter that is awake.
+    pub(crate) fn awake() -> State {
+        State(AtomicU32::new(AWAKE))
+    }
+
+    /// Waiter that is awake: has left its handle in the node, and waits from now on like all others. False: it was
+    /// granted, or is about to be.
+    pub(crate) fn doze(&self) -> bool {
+        // Release: who claims it from WAITING sees the handle.
+        self.0.compare_exchange(AWAKE, WAITING, Release, Relaxed).is_ok()
+    }
+
+    /// [`claim`](State::claim) of a waiter that may be awake. Says whether it is.
+    pub(crate) fn claim_any(&self) -> Option<bool> {
+        if self.claim() {
+            return Some(false);
+        }
+        // Acquire: takes over what the waiter wrote. If it dozes off in between, it is claimed as the others are.
+        match self.0.compare_exchange(AWAKE, CLAIMED, Acquire, Relaxed) {
+            Ok(_) => Some(true),
+            Err(_) => self.claim().then_some(false),
+        }
+    }
+
+    /// Granter, under the list's lock: the end of a claim. The state may be gone when this returns, hence no `&self`.
+    ///
+    /// # Safety
+    /// The caller has claimed it, and has not published before.
+    pub(crate) unsafe fn publish(this: *const State, case: u32, token: u32) {
+        debug_assert!(token < 1 << (32 - TOKEN_SHIFT));
+        // Release: everything the granter did, its reads of the node included, comes before.
+        // SAFETY: alive until this very store is seen.
+        unsafe { (*this).0.store(GRANTED | case << CASE_SHIFT | token << TOKEN_SHIFT, Release) };
     }
 
     /// One that nobody can be granted through.
@@ -90,7 +128,7 @@ impl State {
     }
 
     /// Waiter, while no granter can reach it: as new.
-    pub(super) fn renew(&self) {
+    pub(crate) fn renew(&self) {
         // Relaxed: whoever reaches it later does so through a list's lock.
         self.0.store(WAITING, Relaxed);
     }
@@ -98,6 +136,11 @@ impl State {
     /// Granter, under the list's lock: whether it looks as if a claim would succeed. Relaxed: the claim decides.
     fn is_waiting(&self) -> bool {
         self.0.load(Relaxed) == WAITING
+    }
+
+    /// The same of a waiter that may be awake.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.0.load(Relaxed), WAITING | AWAKE)
     }
 
     /// Granter, under the list's lock: the waiter can no longer leave, nor be granted by another. False: one of those
@@ -108,12 +151,12 @@ impl State {
     }
 
     /// Waiter: gives up. False: it was granted, or is about to be.
-    pub(super) fn leave(&self) -> bool {
+    pub(crate) fn leave(&self) -> bool {
         self.0.compare_exchange(WAITING, LEFT, AcqRel, Acquire).is_ok()
     }
 
     /// Waiter: which case was granted, and with what token.
-    pub(super) fn granted(&self) -> Option<(usize, u32)> {
+    pub(crate) fn granted(&self) -> Option<(usize, u32)> {
         // Acquire: pairs with `Node::publish`.
         let state = self.0.load(Acquire);
         let case = state >> CASE_SHIFT & (CASES as u32 - 1);
@@ -201,12 +244,10 @@ impl Node {
     /// # Safety
     /// The caller has claimed and unlinked the node, and has not published before.
     pub(super) unsafe fn publish(this: *const Node, token: u32) {
-        debug_assert!(token < 1 << (32 - TOKEN_SHIFT));
-        // SAFETY: alive until the store below is seen; the references end before it.
+        // SAFETY: alive until the publishing; the references end before it.
         let (state, case) = unsafe { (ptr::from_ref((*this).state()), (*this).case) };
-        // Release: everything the granter did, its reads of the node included, comes before.
-        // SAFETY: as above.
-        unsafe { (*state).0.store(GRANTED | case << CASE_SHIFT | token << TOKEN_SHIFT, Release) };
+        // SAFETY: claimed by the caller.
+        unsafe { State::publish(state, case, token) };
     }
 
     /// Waiter: what it was granted, if it is not one of several.

@@ -9,7 +9,7 @@ use super::{Wait, WaitError, block};
 use crate::thread::current;
 use std::marker::{PhantomData, PhantomPinned};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// One of the things that a selection waits for.
 pub(crate) struct Case<'a, G: Goal + ?Sized> {
@@ -34,8 +34,42 @@ impl<'a, G: Goal + ?Sized> Case<'a, G> {
         self.goal
     }
 
+    /// Joins its list as case `at` of a selection that has `state`, and cases of other kinds too. False: it need not wait.
+    ///
+    /// # Safety
+    /// The node is in no list, or in one that a fork has left behind. It and the state stay in place until
+    /// [`unlink`](Case::unlink).
+    pub(crate) unsafe fn join(&mut self, state: *const State, at: usize, waiter: Waiter) -> bool {
+        self.node.share(state, at);
+        let mut waiter = Some(waiter);
+        // SAFETY: as the caller promises.
+        unsafe { self.link(&mut waiter) }
+    }
+
+    /// Joins its list, unless it need not wait. What is left in `waiter` is to be dropped outside the lock.
+    ///
+    /// # Safety
+    /// As [`join`](Case::join), the state being the one it shares.
+    unsafe fn link(&self, waiter: &mut Option<Waiter>) -> bool {
+        let list = self.goal.queue().lock();
+        if !self.goal.must_wait() {
+            return false;
+        }
+        // SAFETY: as the caller promises; and we hold the lock.
+        unsafe {
+            std::mem::swap(&mut self.node.links().waiter, waiter);
+            list.link(&self.node, self.place);
+        }
+        true
+    }
+
+    /// Sees to it that the next grant wakes through `waker`. False: the node is no longer in the list.
+    pub(crate) fn replace_waker(&self, waker: &Waker) -> bool {
+        replace_waker(self.goal, &self.node, waker)
+    }
+
     /// Out of the list, if a granter has not taken it out.
-    fn unlink(&self) {
+    pub(crate) fn unlink(&self) {
         let list = self.goal.queue().lock();
         // SAFETY: the node is in this list or in none.
         if unsafe { list.has(&self.node) } {
@@ -231,18 +265,11 @@ unsafe fn join<G: Goal + ?Sized>(
     for case in cases {
         // Made, and if need be dropped, outside the lock.
         let mut waiter = Some(waiter());
-        let list = case.goal.queue().lock();
-        if !case.goal.must_wait() {
-            drop(list);
+        // SAFETY: as the caller promises.
+        if !unsafe { case.link(&mut waiter) } {
             return false;
         }
-        // SAFETY: as the caller promises; and we hold the lock.
-        unsafe {
-            std::mem::swap(&mut case.node.links().waiter, &mut waiter);
-            list.link(&case.node, case.place);
-        }
         *joined += 1;
-        drop(list);
     }
     true
 }

@@ -81,6 +81,7 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
         state.shut_down = true;
         let mut dropped = K::EMPTY;
         if immediate {
+            state.discards = true;
             std::mem::swap(&mut dropped, &mut state.items);
             state.unfinished = state.unfinished.saturating_sub(K::len(&dropped));
         }
