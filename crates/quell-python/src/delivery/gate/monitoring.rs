@@ -164,8 +164,7 @@ fn answer(py: Python<'_>, raised: Option<PyErr>) -> *mut ffi::PyObject {
 
 /// Does everything that can run Python code, before anything is decided.
 pub(in super::super) fn prepare(py: Python<'_>) -> PyResult<()> {
-    Monitoring::get(py)?;
-    super::opcodes::Opcodes::get(py).map(drop)
+    Monitoring::get(py).map(drop)
 }
 
 /// Whether a tool id could be had.

@@ -1,12 +1,11 @@
 //! The opcodes that the gate has to know, by what they do, for the interpreter it runs in.
 //!
-//! Opcode numbers change with every minor version, names rarely do: the table is made once from the `opcode`
-//! module of the running interpreter.
+//! Opcode numbers change with every minor version, names rarely do: the table is made from what the interpreter's `opcode`
+//! module said when this crate was built for it. Importing that module would need a file, which a program that has used
+//! up its descriptors cannot open.
 
-use std::collections::HashMap;
-
-use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
+/// Opcode names and numbers of this minor version.
+const NAMES: &[(&str, usize)] = include!(concat!(env!("OUT_DIR"), "/opcodes.rs"));
 
 /// What an instruction does, as far as the gate cares.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,21 +51,18 @@ pub(super) struct Opcodes([Kind; 256]);
 
 impl Opcodes {
     /// The table of this interpreter.
-    pub(super) fn get(py: Python<'_>) -> PyResult<&'static Opcodes> {
-        static TABLE: PyOnceLock<Opcodes> = PyOnceLock::new();
-        // A static: it lives as long as the process, so the borrow may outlive the GIL token.
-        let table: &'static PyOnceLock<Opcodes> = &TABLE;
-        table.get_or_try_init(py, || {
-            let names: HashMap<String, usize> = py.import("opcode")?.getattr("opmap")?.extract()?;
+    pub(super) fn get() -> &'static Opcodes {
+        static TABLE: std::sync::LazyLock<Opcodes> = std::sync::LazyLock::new(|| {
             let mut table = [Kind::Other; 256];
-            for (name, number) in names {
+            for (name, number) in NAMES {
                 // Instrumented and pseudo instructions, which compiled code does not hold, have larger numbers.
-                if let Some(slot) = table.get_mut(number) {
-                    *slot = kind(&name);
+                if let Some(slot) = table.get_mut(*number) {
+                    *slot = kind(name);
                 }
             }
-            Ok(Opcodes(table))
-        })
+            Opcodes(table)
+        });
+        &TABLE
     }
 
     pub(super) fn kind(&self, opcode: u8) -> Kind {

@@ -54,7 +54,7 @@ impl Points {
         let index = extra_index();
         let known = code.extra(index).cast::<Points>();
         if known.is_null() {
-            let points = Box::into_raw(Box::new(analyse(code, Opcodes::get(py)?)));
+            let points = Box::into_raw(Box::new(analyse(code, Opcodes::get())));
             if !code.set_extra(index, points.cast()) {
                 // SAFETY: not stored, so still ours.
                 drop(unsafe { Box::from_raw(points) });
