@@ -101,6 +101,7 @@ class Process:
         self.mark = uuid.uuid4().hex
         # A session of its own keeps the terminal's signals away from it, and the kill at the end
         # away from the test. A test run in the background has SIGINT ignored, which is inherited.
+        self.started = time.monotonic()
         self._popen = subprocess.Popen(
             self.argv,
             stdin=subprocess.PIPE if isinstance(stdin, bytes) else stdin or subprocess.DEVNULL,
@@ -112,7 +113,6 @@ class Process:
             preexec_fn=lambda: signal.signal(signal.SIGINT, sigint) and None,
         )
         self.pid = self._popen.pid
-        self.started = time.monotonic()
         self.elapsed = 0.0
         self._exited = False
         self._text = {"stdout": bytearray(), "stderr": bytearray()}
@@ -463,6 +463,20 @@ def tagged(script: pathlib.Path, tag: str) -> set[int]:
     }
     assert found, f"{script} has no line tagged {tag!r}"
     return found
+
+
+def ladder(name: str) -> pathlib.Path:
+    """The file of the scripts that do their best not to end, in which this one stands."""
+    for file in sorted((SCRIPTS / "ladder").glob("*.py")):
+        if f"@script\ndef {name}(" in file.read_text():
+            return file
+    raise AssertionError(f"there is no script {name!r}")
+
+
+def said(run: Run) -> list[str]:
+    """What such a script said, in no particular order: threads and processes write together."""
+    assert run.lines.count(READY) == 1, str(run)
+    return sorted(line for line in run.lines if line != READY)
 
 
 def _inherited() -> dict[str, str]:

@@ -252,6 +252,8 @@ def at_a_terminal(
     pid, terminal = pty.fork()
     if pid == 0:
         try:
+            # A test run in the background has it ignored.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.execvpe(command[0], command, env)
         finally:
             os._exit(127)

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::process::exit;
 use std::time::Instant;
 
-use _quell::run::{Command, FAILURE_STATUS, args};
+use _quell::run::{Command, FAILURE_STATUS, args, watchdog};
 
 /// The C library's entry point. The arguments are read with `std::env::args_os`, which does not depend on it.
 #[unsafe(no_mangle)]
@@ -18,6 +18,7 @@ extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
     let started = Instant::now();
     let plan = match args::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(plan)) => *plan,
+        Ok(Command::Watch(orders)) => watchdog::watch(&orders),
         Ok(Command::Help(text)) => print(text),
         Ok(Command::Version) => print(&quell_host::version()),
         Err(error) => fail(&error.to_string()),

@@ -12,6 +12,7 @@ use lexopt::{Arg, ValueExt};
 
 use super::limits::Limits;
 use super::units::{parse_duration, parse_size};
+use super::watchdog::Orders;
 
 /// What the user wants of the command.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +23,8 @@ pub enum Command {
     Version,
     /// `quell run …`.
     Run(Box<Plan>),
+    /// `quell watchdog …`, which quell itself starts.
+    Watch(Box<Orders>),
 }
 
 /// Everything that `quell run` was told.
@@ -92,6 +95,12 @@ impl fmt::Display for ExceptionName {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArgsError(String);
 
+impl ArgsError {
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl fmt::Display for ArgsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -118,6 +127,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsEr
     let mut parser = lexopt::Parser::from_args(args);
     match parser.next()? {
         Some(Arg::Value(word)) if word == "run" => run(parser),
+        Some(Arg::Value(word)) if word == "watchdog" => {
+            Ok(Command::Watch(Box::new(Orders::from_words(parser.raw_args()?)?)))
+        }
         Some(Arg::Value(word)) if word == "help" => Ok(Command::Help(super::usage::QUELL)),
         Some(Arg::Long("help") | Arg::Short('h')) => Ok(Command::Help(super::usage::QUELL)),
         Some(Arg::Long("version") | Arg::Short('V')) => Ok(Command::Version),

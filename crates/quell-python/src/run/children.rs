@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::facts::ChildFacts;
 use super::meter::has_children;
-use super::procfs::{self, Stat};
+use super::process::Handle;
+use super::procfs;
 
 /// From now on orphaned descendants become children of this process.
 pub(super) fn adopt_orphans() {
@@ -27,7 +28,7 @@ const GONE: Duration = Duration::from_millis(200);
 pub(super) fn end_all(pid: i32, half: Instant, end: Instant) -> Vec<ChildFacts> {
     let mut found: Vec<ChildFacts> = Vec::new();
     let mut asked = HashSet::new();
-    let own_program = program(pid);
+    let own_program = procfs::program(pid);
     let is_own = pid == std::process::id() as i32;
     while !is_own || has_children() {
         let mut below = procfs::descendants(pid, false);
@@ -52,10 +53,12 @@ pub(super) fn end_all(pid: i32, half: Instant, end: Instant) -> Vec<ChildFacts> 
             });
             if now >= end {
                 found[at].killed = true;
-                handle.signal(libc::SIGKILL);
-            } else if (now >= half || program(stat.pid) != own_program) && asked.insert(stat.pid) {
+                let _ = handle.signal(libc::SIGKILL);
+            } else if (now >= half || procfs::program(stat.pid) != own_program)
+                && asked.insert(stat.pid)
+            {
                 found[at].asked = true;
-                handle.signal(libc::SIGTERM);
+                let _ = handle.signal(libc::SIGTERM);
             }
             handles.push(handle);
         }
@@ -78,68 +81,10 @@ fn reap() {
 
 /// The process that `multiprocessing` keeps for cleaning up behind a process that was killed. It ignores polite signals, and ends
 /// when this process has ended, after it has done its work.
-fn is_resource_tracker(pid: i32) -> bool {
+pub(super) fn is_resource_tracker(pid: i32) -> bool {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     line.split(|b| *b == 0)
         .any(|word| word.starts_with(b"from multiprocessing.resource_tracker import main"))
-}
-
-fn program(pid: i32) -> Option<std::path::PathBuf> {
-    std::fs::read_link(format!("/proc/{pid}/exe")).ok()
-}
-
-/// A process by a descriptor, which never means another one.
-struct Handle(std::os::fd::OwnedFd);
-
-impl Handle {
-    fn open(stat: &Stat) -> Option<Self> {
-        use std::os::fd::FromRawFd;
-        // SAFETY: a new descriptor, owned by the result.
-        let handle = unsafe {
-            let fd = libc::syscall(libc::SYS_pidfd_open, stat.pid, 0);
-            if fd < 0 {
-                return None;
-            }
-            Self(std::os::fd::OwnedFd::from_raw_fd(fd as i32))
-        };
-        // The id may have gone to another process before the descriptor was opened.
-        (procfs::stat(stat.pid)?.started == stat.started).then_some(handle)
-    }
-
-    fn signal(&self, signal: i32) {
-        use std::os::fd::AsRawFd;
-        // SAFETY: the descriptor is open; no information is attached.
-        unsafe {
-            libc::syscall(
-                libc::SYS_pidfd_send_signal,
-                self.0.as_raw_fd(),
-                signal,
-                std::ptr::null::<libc::siginfo_t>(),
-                0,
-            );
-        }
-    }
-
-    /// Until one of them has ended, or the time is over.
-    fn wait_for_any(handles: &[Self], timeout: Duration) {
-        use std::os::fd::AsRawFd;
-        let mut polled: Vec<libc::pollfd> = handles
-            .iter()
-            .map(|handle| libc::pollfd {
-                fd: handle.0.as_raw_fd(),
-                events: libc::POLLIN,
-                revents: 0,
-            })
-            .collect();
-        // SAFETY: the array lives until the call returns.
-        unsafe {
-            libc::poll(
-                polled.as_mut_ptr(),
-                polled.len() as libc::nfds_t,
-                timeout.as_millis().max(1) as libc::c_int,
-            );
-        }
-    }
 }
 
 #[cfg(test)]

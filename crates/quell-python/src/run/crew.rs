@@ -43,6 +43,21 @@ impl Crew {
     }
 }
 
+/// Runs `body` in a thread of its own and waits until it has ended.
+///
+/// # Errors
+/// When the system gives no more threads; then nothing has run.
+pub(super) fn in_a_thread(name: &str, body: impl FnOnce() + Send) -> std::io::Result<()> {
+    std::thread::scope(|scope| {
+        let blocked = BlockedSignals::new();
+        let thread = Builder::new().name(name.to_owned()).spawn_scoped(scope, body);
+        drop(blocked);
+        // One that panicked has ended too.
+        let _ = thread?.join();
+        Ok(())
+    })
+}
+
 /// All signals blocked in the calling thread, and so in the threads it starts, until dropped.
 struct BlockedSignals(libc::sigset_t);
 

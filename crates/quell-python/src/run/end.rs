@@ -11,7 +11,7 @@ use super::{children, place, report, signals};
 pub(super) const LIMIT_STATUS: i32 = 124;
 
 /// How long the script's own end, when it came first, may take to write its report and leave.
-const LEAVING: Duration = Duration::from_millis(300);
+pub(super) const LEAVING: Duration = Duration::from_millis(300);
 
 /// The grace is over: shows where every thread is, ends the children, reports, and ends the process.
 pub(super) fn killed(session: &Session, fired: &Fired) -> ! {

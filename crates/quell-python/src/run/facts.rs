@@ -36,6 +36,17 @@ pub(super) struct Facts {
     pub(super) elapsed: Duration,
     /// How it ended.
     pub(super) ended: Ended,
+    /// Set by the watchdog, which sees the process from outside and nothing of what Python did in it.
+    pub(super) outside: Option<Outside>,
+}
+
+/// Why the watchdog had to end it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outside {
+    /// The script had replaced itself by this program.
+    Replaced(String),
+    /// It had stopped itself and did not end when it was continued.
+    Stopped,
 }
 
 /// How a run ended after a limit.
@@ -46,6 +57,8 @@ pub(super) enum Ended {
     Unwound,
     /// The process was ended at the end of the grace.
     Killed,
+    /// Another program, which the script had become, ended when it was asked to.
+    Terminated,
 }
 
 /// Where a thread was.

@@ -13,7 +13,7 @@ use pyo3::types::PyCFunction;
 use super::end::LIMIT_STATUS;
 use super::facts::Ended;
 use super::session::{Ending, Fired, Session};
-use super::{children, deliverer, report};
+use super::{children, crew, deliverer, meter, report};
 
 /// Has the interpreter call it, and, before the interpreter can no longer be asked, close the deliverer's door. Without a
 /// free slot for exit functions (there are 32) it is not called, and the embedding command calls
@@ -62,28 +62,48 @@ pub(super) fn after_finalization() {
 }
 
 fn end(session: &Session, fired: &Fired) -> ! {
+    conclude(session, fired);
+    // The exit functions of C libraries run as they would; the monitor watches until they have.
+    // SAFETY: CPython's finalization has ended and the caller would exit next.
+    unsafe { libc::exit(LIMIT_STATUS) }
+}
+
+/// Ends the children and writes the report, after the script's own end. Returns if it was in time; otherwise the monitor
+/// is doing it, and ends the process.
+///
+/// In a thread of its own, because that can have its own table of descriptors: a script that has used up all there are
+/// gets its report too. What runs in the calling thread afterwards may still need the script's.
+pub(super) fn conclude(session: &Session, fired: &Fired) {
     let unwinding = fired.at.elapsed();
     if !session.claim(Ending::Unwound) {
-        // The monitor is ending the process.
         loop {
             // SAFETY: waits for signals, for ever.
             unsafe { libc::pause() };
         }
     }
-    let half = fired.end - session.plan.grace / 2;
-    let ended =
-        if session.is_fork { Vec::new() } else { children::end_all(session.pid, half, fired.end) };
-    let facts = {
-        let mut facts = session.facts();
-        facts.everything_ended(unwinding);
-        facts.children.extend(ended);
-        facts.ended = Ended::Unwound;
-        facts.unwinding = Some(unwinding);
-        facts.elapsed = session.started.elapsed();
-        facts.clone()
+    let work = || {
+        let half = fired.end - session.plan.grace / 2;
+        let ended = match session.is_fork {
+            true => Vec::new(),
+            false => children::end_all(session.pid, half, fired.end),
+        };
+        let facts = {
+            let mut facts = session.facts();
+            facts.everything_ended(unwinding);
+            facts.children.extend(ended);
+            facts.ended = Ended::Unwound;
+            facts.unwinding = Some(unwinding);
+            facts.elapsed = session.started.elapsed();
+            facts.clone()
+        };
+        report::write(session, &facts);
     };
-    report::write(session, &facts);
-    // The exit functions of C libraries run as they would; the monitor watches until they have.
-    // SAFETY: CPython's finalization has ended and the caller would exit next.
-    unsafe { libc::exit(LIMIT_STATUS) }
+    let alone = || {
+        meter::have_own_descriptors(true);
+        work();
+    };
+    let done = crew::in_a_thread("quell-end", alone);
+    if done.is_err() {
+        work();
+    }
 }

@@ -20,6 +20,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyModule};
 
 use super::FAILURE_STATUS;
 use super::args::{self, Command, Plan, Target};
+use super::watchdog;
 use crate::cpython::thread::ThreadState;
 
 /// Exports what `quell.__main__` calls.
@@ -44,10 +45,15 @@ fn command(py: Python<'_>) -> PyResult<()> {
     }
     let plan = match args::parse(argv) {
         Ok(Command::Run(plan)) => *plan,
+        Ok(Command::Watch(orders)) => watchdog::watch(&orders),
         Ok(Command::Help(text)) => return leave(&sys, "stdout", text, 0),
         Ok(Command::Version) => return leave(&sys, "stdout", &super::version(), 0),
         Err(error) => return leave(&sys, "stderr", &format!("quell: {error}\n"), FAILURE_STATUS),
     };
+    watchdog::set_relaunch(watchdog::Relaunch::module(
+        fsencode(sys.getattr("executable")?).unwrap_or_default(),
+        own_file(),
+    ));
     if let Err(error) = super::begin(plan.clone(), started) {
         return leave(&sys, "stderr", &format!("quell: {error}\n"), FAILURE_STATUS);
     }
@@ -87,6 +93,18 @@ unsafe extern "C" {
 unsafe extern "C" {
     /// The configuration of the current interpreter, which it owns.
     fn _Py_GetConfig() -> *mut ffi::PyConfig;
+}
+
+/// The extension's file.
+fn own_file() -> OsString {
+    // SAFETY: fills a structure on this stack; the name is a string of the loader's, and this library stays.
+    unsafe {
+        let mut found: libc::Dl_info = std::mem::zeroed();
+        if libc::dladdr(own_file as *const libc::c_void, &raw mut found) == 0 {
+            return OsString::new();
+        }
+        OsString::from_vec(std::ffi::CStr::from_ptr(found.dli_fname).to_bytes().to_vec())
+    }
 }
 
 fn leave(sys: &Bound<'_, PyModule>, stream: &str, text: &str, status: c_int) -> PyResult<()> {

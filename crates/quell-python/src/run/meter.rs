@@ -72,8 +72,6 @@ const BYTES_PER_SECOND: f64 = 8e9;
 pub(super) fn body(session: &'static Session) {
     have_own_descriptors(false);
     let limits = &session.plan.limits;
-    // SAFETY: asks for a constant.
-    let processors = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }.max(1) as u32;
     loop {
         let ticket = session.bell.ticket();
         if session.is_stopping() || session.is_claimed() {
@@ -84,20 +82,52 @@ pub(super) fn body(session: &'static Session) {
         if session.fired().is_none() && readings.reached(limits).is_some() {
             session.bell.ring();
         }
-        let mut pause = LONGEST;
-        if let Some(limit) = limits.cpu {
-            pause = pause.min(limit.saturating_sub(readings.cpu()) / processors);
-        }
-        if let Some(limit) = limits.memory {
-            let left = limit.saturating_sub(readings.memory()) as f64;
-            pause = pause.min(Duration::from_secs_f64(left / BYTES_PER_SECOND));
-        }
-        if session.fired().is_some() {
-            pause = LONGEST;
-        }
-        let until = Instant::now() + pause.max(SHORTEST);
+        let pause = if session.fired().is_some() { LONGEST } else { pause(readings, limits) };
+        let until = Instant::now() + pause;
         session.bell.wait(ticket, Some(until));
     }
+}
+
+/// What a process and its descendants use, seen from outside.
+pub(super) fn of_tree(pid: i32, limits: &Limits) -> Readings {
+    let below = procfs::descendants(pid, true);
+    let root = procfs::stat(pid);
+    let cpu: Duration = root.iter().chain(&below).map(procfs::Stat::cpu).sum();
+    let readings = Readings::default();
+    readings.cpu_nanos.store(cpu.as_nanos() as u64, Relaxed);
+    readings.memory.store(memory(pid, &below, limits), Relaxed);
+    readings
+}
+
+/// How long a limit can certainly not be passed, at full speed.
+pub(super) fn pause(readings: &Readings, limits: &Limits) -> Duration {
+    // SAFETY: asks for a constant.
+    let processors = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }.max(1) as u32;
+    let mut pause = LONGEST;
+    if let Some(limit) = limits.cpu {
+        pause = pause.min(limit.saturating_sub(readings.cpu()) / processors);
+    }
+    if let Some(limit) = limits.memory {
+        let left = limit.saturating_sub(readings.memory()) as f64;
+        pause = pause.min(Duration::from_secs_f64(left / BYTES_PER_SECOND));
+    }
+    pause.max(SHORTEST)
+}
+
+fn memory(pid: i32, below: &[procfs::Stat], limits: &Limits) -> u64 {
+    let each = |of: fn(i32) -> Option<u64>| {
+        let pids = std::iter::once(pid).chain(below.iter().map(|stat| stat.pid));
+        pids.filter_map(of).sum::<u64>()
+    };
+    let memory = each(procfs::resident);
+    if !below.is_empty() && limits.memory.is_some_and(|limit| memory > limit) {
+        // Forks share pages, which the plain sum counts once for each: look closer before saying so.
+        return match each(procfs::proportional) {
+            0 => memory,
+            shared_once => shared_once.min(memory),
+        };
+    }
+    memory
 }
 
 fn measure(session: &Session) {
@@ -105,18 +135,7 @@ fn measure(session: &Session) {
     let limits = &session.plan.limits;
     let below = if has_children() { procfs::descendants(session.pid, true) } else { Vec::new() };
     let cpu = own_cpu() + children_cpu() + below.iter().map(procfs::Stat::cpu).sum::<Duration>();
-    let each = |of: fn(i32) -> Option<u64>| {
-        let pids = std::iter::once(session.pid).chain(below.iter().map(|stat| stat.pid));
-        pids.filter_map(of).sum::<u64>()
-    };
-    let mut memory = each(procfs::resident);
-    if !below.is_empty() && limits.memory.is_some_and(|limit| memory > limit) {
-        // Forks share pages, which the plain sum counts once for each: look closer before saying so.
-        memory = match each(procfs::proportional) {
-            0 => memory,
-            shared_once => shared_once.min(memory),
-        };
-    }
+    let memory = memory(session.pid, &below, limits);
     // A Duration of processor time fits 584 years into the figure.
     readings.cpu_nanos.store(cpu.as_nanos() as u64, Relaxed);
     readings.memory.store(memory, Relaxed);

@@ -32,11 +32,14 @@ mod fork;
 pub mod inside;
 mod json;
 mod ladder;
+mod leave;
 mod limits;
 mod meter;
 mod monitor;
+mod natives;
 mod output;
 mod place;
+mod process;
 mod procfs;
 mod progress;
 mod report;
@@ -44,6 +47,7 @@ mod session;
 mod signals;
 pub mod units;
 mod usage;
+pub mod watchdog;
 
 use std::time::Instant;
 
@@ -93,6 +97,8 @@ pub fn ready(py: Python<'_>) -> PyResult<()> {
     finish::install(py)?;
     crate::delivery::on_main_signal(deliverer::on_main_signal);
     signals::install(py)?;
+    leave::install(py)?;
+    watchdog::hooks::install(py)?;
     session.set_ready();
     Ok(())
 }

@@ -24,10 +24,17 @@ pub(super) fn to_stderr(bytes: &[u8], patience: Duration) {
     }
 }
 
+/// With `select`, because `poll` is refused to a process that may have no descriptors.
 fn is_writable(patience: Duration) -> bool {
-    let mut polled = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
-    // SAFETY: one entry, on this stack.
-    let ready =
-        unsafe { libc::poll(&raw mut polled, 1, patience.as_millis().max(1) as libc::c_int) };
-    ready == 1
+    let mut timeout = libc::timeval {
+        tv_sec: patience.as_secs() as libc::time_t,
+        tv_usec: libc::suseconds_t::from(patience.subsec_micros() as i32).max(1),
+    };
+    // SAFETY: the number fits a set; set and time are on this stack.
+    unsafe {
+        let mut wanted: libc::fd_set = std::mem::zeroed();
+        libc::FD_SET(libc::STDERR_FILENO, &raw mut wanted);
+        let none = std::ptr::null_mut();
+        libc::select(libc::STDERR_FILENO + 1, none, &raw mut wanted, none, &raw mut timeout) == 1
+    }
 }

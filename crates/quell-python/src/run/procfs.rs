@@ -33,6 +33,10 @@ impl Stat {
         Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / hertz))
     }
 
+    pub(super) fn is_stopped(&self) -> bool {
+        self.state == 'T'
+    }
+
     pub(super) fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
@@ -97,13 +101,19 @@ pub(super) fn proportional(pid: i32) -> Option<u64> {
 
 /// All processes below `root`, its children first; with those that ended and were not yet waited for, or without.
 pub(super) fn descendants(root: i32, zombies: bool) -> Vec<Stat> {
+    below(&[root], zombies)
+}
+
+/// All processes below several, without those themselves unless they are below another one.
+pub(super) fn below(roots: &[i32], zombies: bool) -> Vec<Stat> {
     let mut below: HashMap<i32, Vec<Stat>> = HashMap::new();
     for pid in numbers("/proc") {
         if let Some(stat) = stat(pid as i32) {
             below.entry(stat.parent).or_default().push(stat);
         }
     }
-    let mut found = below.remove(&root).unwrap_or_default();
+    let mut found: Vec<Stat> =
+        roots.iter().filter_map(|root| below.remove(root)).flatten().collect();
     let mut at = 0;
     while at < found.len() {
         if let Some(children) = below.remove(&found[at].pid) {
@@ -113,6 +123,11 @@ pub(super) fn descendants(root: i32, zombies: bool) -> Vec<Stat> {
     }
     found.retain(|stat| zombies || !stat.is_zombie());
     found
+}
+
+/// The program that a process runs, as a path.
+pub(super) fn program(pid: i32) -> Option<std::path::PathBuf> {
+    fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
 
 fn numbers(directory: &str) -> Vec<u64> {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::args::ReportForm;
-use super::facts::{Ended, Facts, Place, State, ThreadFacts};
+use super::args::{Plan, ReportForm};
+use super::facts::{ChildFacts, Ended, Facts, Outside, Place, State, ThreadFacts};
 use super::json::{Object, array};
 use super::limits::Reached;
 use super::place::{Seen, traceback};
@@ -16,19 +16,26 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Writes the report in the form and to the place that the user asked for. Forks of the script leave it to their parent.
 pub(super) fn write(session: &Session, facts: &Facts) {
-    if session.is_fork || (session.plan.quiet && session.plan.report_file.is_none()) {
+    if !session.is_fork {
+        write_as(&session.plan, facts);
+    }
+}
+
+/// The same for the watchdog, which has no session.
+pub(super) fn write_as(plan: &Plan, facts: &Facts) {
+    if plan.quiet && plan.report_file.is_none() {
         return;
     }
-    let text = match session.plan.report {
-        ReportForm::Human => human(facts, session.plan.grace),
+    let text = match plan.report {
+        ReportForm::Human => human(facts, plan.grace),
         ReportForm::Json => json(facts) + "\n",
     };
-    match &session.plan.report_file {
+    match &plan.report_file {
         None => output::to_stderr(text.as_bytes(), PATIENCE),
         Some(path) => {
-            if let Err(error) = std::fs::write(path, text) {
-                let text =
-                    format!("quell: cannot write the report to {}: {error}\n", path.display());
+            if let Err(error) = std::fs::write(path, &text) {
+                let path = path.display();
+                let text = format!("quell: cannot write the report to {path}: {error}\n{text}");
                 output::to_stderr(text.as_bytes(), PATIENCE);
             }
         }
@@ -99,6 +106,9 @@ fn millis(d: Duration) -> String {
 fn human(facts: &Facts, grace: Duration) -> String {
     let mut lines = Vec::new();
     let reached = facts.reached.map(|r| r.to_string()).unwrap_or_default();
+    if let Some(outside) = &facts.outside {
+        return lines_of(&seen_from_outside(facts, outside, &reached, grace));
+    }
     match facts.strikes {
         0 => lines.push(format!("{reached}; nothing was raised in MainThread")),
         _ => lines.push(format!("{reached}; raised {} in MainThread", facts.exception)),
@@ -118,7 +128,7 @@ fn human(facts: &Facts, grace: Duration) -> String {
             millis(delivery),
             millis(unwinding.saturating_sub(delivery))
         )),
-        (Some(delivery), Ended::Killed) => lines.push(format!(
+        (Some(delivery), _) => lines.push(format!(
             "  delivered after {}; the script had not ended after the grace of {}{times}",
             millis(delivery),
             show_duration(grace)
@@ -129,7 +139,7 @@ fn human(facts: &Facts, grace: Duration) -> String {
         (None, Ended::Unwound) => {
             lines.push(format!("  the script ended by itself after {}", millis(unwinding)));
         }
-        (None, Ended::Killed) => {
+        (None, _) => {
             lines.push(format!("  not delivered within the grace of {}", show_duration(grace)));
         }
     }
@@ -141,20 +151,57 @@ fn human(facts: &Facts, grace: Duration) -> String {
         let kind = if thread.daemon == Some(true) { " (daemon)" } else { "" };
         lines.push(format!("  thread {}{kind} was {place}: {}", title(thread), thread.outcome()));
     }
-    for child in &facts.children {
-        let how = match (child.killed, child.asked) {
-            (true, _) => "killed",
-            (false, true) => "ended by SIGTERM",
-            (false, false) => "ended by itself",
-        };
-        lines.push(format!("  child {} ({}): {how}", child.pid, child.name));
-    }
+    lines.extend(facts.children.iter().map(child));
     lines.extend(facts.notes.iter().map(|note| format!("  {note}")));
     match facts.ended {
         Ended::Unwound => lines.push("  nothing remained".to_owned()),
-        Ended::Killed => lines.push("  the process was ended".to_owned()),
+        Ended::Killed | Ended::Terminated => lines.push("  the process was ended".to_owned()),
     }
+    lines_of(&lines)
+}
+
+fn lines_of(lines: &[String]) -> String {
     lines.iter().map(|line| format!("quell: {line}\n")).collect()
+}
+
+fn child(child: &ChildFacts) -> String {
+    let how = match (child.killed, child.asked) {
+        (true, _) => "killed",
+        (false, true) => "ended by SIGTERM",
+        (false, false) => "ended by itself",
+    };
+    format!("  child {} ({}): {how}", child.pid, child.name)
+}
+
+/// What the watchdog tells people.
+fn seen_from_outside(
+    facts: &Facts,
+    outside: &Outside,
+    reached: &str,
+    grace: Duration,
+) -> Vec<String> {
+    let after = millis(facts.unwinding.unwrap_or_default());
+    let grace = show_duration(grace);
+    let (what, how) = match (outside, facts.ended) {
+        (Outside::Replaced(program), Ended::Killed) => (
+            format!("the script had replaced itself by {program}"),
+            format!(
+                "asked to end (SIGTERM), it had not after the grace of {grace}, and was killed"
+            ),
+        ),
+        (Outside::Replaced(program), _) => (
+            format!("the script had replaced itself by {program}"),
+            format!("asked to end (SIGTERM), it did after {after}"),
+        ),
+        (Outside::Stopped, _) => (
+            "the script had stopped itself".to_owned(),
+            format!("continued, it had not ended after the grace of {grace}, and was killed"),
+        ),
+    };
+    let mut lines = vec![format!("{reached}; {what}"), format!("  {how}")];
+    lines.extend(facts.children.iter().map(child));
+    lines.extend(facts.notes.iter().map(|note| format!("  {note}")));
+    lines
 }
 
 fn place_fields(object: &mut Object, place: Option<&Place>) {
@@ -177,7 +224,10 @@ fn json(facts: &Facts) -> String {
     let mut report = Object::new();
     report.number("version", 1.0);
     report.raw("limit", &facts.reached.map_or_else(|| "null".to_owned(), limit));
-    report.text("exception", &facts.exception);
+    match facts.outside {
+        None => report.text("exception", &facts.exception),
+        Some(_) => report.text_or_null("exception", None),
+    }
     let mut main = Object::new();
     place_fields(&mut main, facts.main.as_ref());
     report.raw("main", &main.end());
@@ -203,8 +253,20 @@ fn json(facts: &Facts) -> String {
     });
     report.raw("children", &array(children));
     report.raw("notes", &array(facts.notes.iter().map(|note| super::json::text(note))));
-    report.text("ended", if facts.ended == Ended::Killed { "killed" } else { "unwound" });
-    report.number("exit_code", f64::from(LIMIT_STATUS));
+    if let Some(Outside::Replaced(program)) = &facts.outside {
+        report.text("replaced_by", program);
+    }
+    report.text(
+        "ended",
+        match facts.ended {
+            Ended::Unwound => "unwound",
+            Ended::Killed => "killed",
+            Ended::Terminated => "terminated",
+        },
+    );
+    // The watchdog is not the one who is told.
+    let status = facts.outside.is_none().then_some(f64::from(LIMIT_STATUS));
+    report.number_or_null("exit_code", status);
     report.number("elapsed", facts.elapsed.as_secs_f64());
     report.end()
 }

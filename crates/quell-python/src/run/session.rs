@@ -20,6 +20,7 @@ use super::facts::Facts;
 use super::limits::Reached;
 use super::meter::Readings;
 use super::signals::Presses;
+use super::watchdog::leash::Leash;
 use crate::native::Door;
 
 static CURRENT: AtomicPtr<Session> = AtomicPtr::new(std::ptr::null_mut());
@@ -41,6 +42,7 @@ pub(super) struct Session {
     pub(super) door: Door,
     pub(super) readings: Readings,
     pub(super) presses: Presses,
+    pub(super) leash: Leash,
     /// Whether the main thread has been interrupted for the limit, by whomever.
     pub(super) asked_main: AtomicBool,
     stopping: AtomicBool,
@@ -87,6 +89,7 @@ impl Session {
             door: Door::default(),
             readings: Readings::default(),
             presses: Presses::default(),
+            leash: Leash::default(),
             asked_main: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             readiness: AtomicU8::new(Readiness::Starting as u8),
@@ -134,6 +137,7 @@ impl Session {
     fn ring_all(&self) {
         self.bell.ring();
         self.summons.ring();
+        self.leash.bell.ring();
     }
 
     /// Whether the interpreter has been finalized.

@@ -2,9 +2,9 @@
 //!
 //! Python has a C-level handler for SIGINT that marks the signal; its table of Python functions stays the
 //! script's business. quell's handler stands before that one: it counts, and passes on. If the script installs
-//! a Python function of its own, CPython puts its C-level handler back in the first place; so the native function behind
-//! `signal.signal` is wrapped, and puts quell's before it again, with the GIL held all the time. If the signal is
-//! ignored or has its default action, as in a job that a shell started in the background, that is left alone.
+//! a Python function of its own, CPython puts its C-level handler back in the first place; so quell's stands in for the
+//! native function behind `signal.signal` too ([`natives`](super::natives)), and puts the handler before CPython's
+//! again, with the GIL held all the time. If the signal is ignored or has its default action, as in a job that a shell started in the background, that is left alone.
 //!
 //! A press more than [`MEMORY`] after the one before counts as the first again, so that a program that lives with
 //! Ctrl-C, such as a prompt, is not ended by the third one of a day.
@@ -15,6 +15,7 @@ use std::time::Duration;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::natives::{Native, Object, Ours, integer};
 use super::session::Session;
 
 /// How long a press is remembered.
@@ -71,7 +72,7 @@ pub(super) fn install(py: Python<'_>) -> PyResult<()> {
     OWN_FUNCTION.store(!now.is(&default), SeqCst);
     // Kept for ever, so that the address stays its own.
     DEFAULT_FUNCTION.store(default.into_ptr() as usize, SeqCst);
-    wrap_signal_signal(&module)?;
+    SIGNAL.replace(&module, "signal", Ours::Fast(signal_signal))?;
     stand_before();
     Ok(())
 }
@@ -91,33 +92,8 @@ pub(super) fn stand_before() {
     }
 }
 
-/// The native function behind `signal.signal`, once quell's stands in its place.
-static SIGNAL_SIGNAL: AtomicUsize = AtomicUsize::new(0);
-
-type Fast = unsafe extern "C" fn(
-    *mut ffi::PyObject,
-    *mut *mut ffi::PyObject,
-    ffi::Py_ssize_t,
-) -> *mut ffi::PyObject;
-
-/// Exchanges the native function in the table that `_signal.signal` refers to. The Python object, all that a script can
-/// see of it, stays the same.
-fn wrap_signal_signal(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let function = module.getattr("signal")?;
-    // SAFETY: GIL held. The object is checked to be a native function of the kind whose pointer has this type. The table is
-    // writable static memory of the interpreter.
-    unsafe {
-        if ffi::PyCFunction_CheckExact(function.as_ptr()) == 0 || SIGNAL_SIGNAL.load(SeqCst) != 0 {
-            return Ok(());
-        }
-        let method = (*function.as_ptr().cast::<ffi::PyCFunctionObject>()).m_ml;
-        if (*method).ml_flags == ffi::METH_FASTCALL {
-            SIGNAL_SIGNAL.store((*method).ml_meth.PyCFunctionFast as usize, SeqCst);
-            (*method).ml_meth.PyCFunctionFast = signal_signal;
-        }
-    }
-    Ok(())
-}
+/// `signal.signal`.
+static SIGNAL: Native = Native::new();
 
 /// Python's own function for SIGINT, which raises KeyboardInterrupt.
 static DEFAULT_FUNCTION: AtomicUsize = AtomicUsize::new(0);
@@ -131,28 +107,23 @@ pub(super) fn has_own_function() -> bool {
 
 /// `signal.signal`, and then quell's handler in its place again.
 unsafe extern "C" fn signal_signal(
-    module: *mut ffi::PyObject,
-    arguments: *mut *mut ffi::PyObject,
+    module: Object,
+    arguments: *mut Object,
     count: ffi::Py_ssize_t,
-) -> *mut ffi::PyObject {
-    // SAFETY: the address of the function that stood here, called as this one is.
-    let result = unsafe {
-        let original: Fast = std::mem::transmute(SIGNAL_SIGNAL.load(SeqCst));
-        original(module, arguments, count)
-    };
-    if !result.is_null() && count == 2 {
-        // SAFETY: two arguments, live as long as the call; the function has accepted the first as a number.
-        unsafe {
-            let number = ffi::PyLong_AsLong(*arguments);
-            ffi::PyErr_Clear();
-            if number == std::ffi::c_long::from(libc::SIGINT) {
-                let function = *arguments.add(1) as usize;
-                OWN_FUNCTION.store(function != DEFAULT_FUNCTION.load(SeqCst), SeqCst);
-            }
+) -> Object {
+    // SAFETY: called by the interpreter, GIL held, with arguments that live as long as the call.
+    unsafe {
+        let result = SIGNAL.fast(module, arguments, count);
+        if !result.is_null()
+            && count == 2
+            && integer(arguments, count, 0) == Some(i64::from(libc::SIGINT))
+        {
+            let function = *arguments.add(1) as usize;
+            OWN_FUNCTION.store(function != DEFAULT_FUNCTION.load(SeqCst), SeqCst);
         }
+        stand_before();
+        result
     }
-    stand_before();
-    result
 }
 
 /// Installs quell's handler with the flags and the mask of the one it stands before.
