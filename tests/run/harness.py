@@ -61,6 +61,8 @@ class Run:
     report: dict[str, Any] | None
     #: Command lines of processes that the run left behind (they have been killed since).
     survivors: tuple[str, ...]
+    #: When nobody held its output any more, if that was waited for.
+    silent: float = 0.0
     #: The time limit it was given, when ``limited`` chose it.
     limit: float = 0.0
     grace: float = 0.0
@@ -114,6 +116,7 @@ class Process:
         )
         self.pid = self._popen.pid
         self.elapsed = 0.0
+        self.silent = 0.0
         self._exited = False
         self._text = {"stdout": bytearray(), "stderr": bytearray()}
         self._selector = selectors.DefaultSelector()
@@ -172,12 +175,28 @@ class Process:
                 f"ended without writing {text!r}: {self.argv}\n{self.output()}\n{self.output('stderr')}"
             )
 
-    def finish(self, within: float = 60.0) -> tuple[int, tuple[str, ...]]:
-        """Waits for the end; returns the exit code and what was left behind."""
+    def finish(self, within: float = 60.0, silence: bool = False) -> tuple[int, tuple[str, ...]]:
+        """Waits for the end, and with ``silence`` for that of the output; returns the exit code and
+        what was left behind."""
         if not self._until(lambda: False, time.monotonic() + within):
             self._hung("the end", within)
+        if silence:
+            self.await_silence()
         code = self._popen.wait()
         return code, self.close()
+
+    def await_silence(self, within: float = 30.0) -> None:
+        """Collects output until nobody holds either pipe any more."""
+        deadline = time.monotonic() + within
+        if self._exited and self._pidfd in self._selector.get_map():
+            self._selector.unregister(self._pidfd)
+        while any(key.data in self._text for key in self._selector.get_map().values()):
+            if time.monotonic() >= deadline:
+                self._hung("the end of its output", within)
+            for key, _ in self._selector.select(deadline - time.monotonic()):
+                if key.data == "exit" or not self._read(key.data):
+                    self._selector.unregister(key.fileobj)
+        self.silent = time.monotonic() - self.started
 
     def send(self, number: int) -> None:
         self._popen.send_signal(number)
@@ -346,8 +365,10 @@ class Way:
         within: float = 60.0,
         report: bool = True,
         sigint: signal.Handlers = signal.SIG_DFL,
+        silence: bool = False,
     ) -> Run:
-        """Runs to the end. With ``report`` the JSON report is asked for and read."""
+        """Runs to the end. With ``report`` the JSON report is asked for and read; with ``silence`` the
+        run ends when its output does."""
         with tempfile.TemporaryDirectory(prefix="quell-run-") as folder:
             path = pathlib.Path(folder, "report.json")
             asked = ("--report", "json", "--report-file", str(path)) if report else ()
@@ -355,7 +376,7 @@ class Way:
                 *arguments, options=[*options, *asked], env=env, cwd=cwd, stdin=stdin, sigint=sigint
             )
             try:
-                code, survivors = process.finish(within)
+                code, survivors = process.finish(within, silence)
             finally:
                 process.close()
             facts = json.loads(path.read_text()) if path.exists() and path.stat().st_size else None
@@ -367,6 +388,7 @@ class Way:
             process.elapsed,
             facts,
             survivors,
+            process.silent,
         )
 
     def limited(

@@ -13,7 +13,9 @@
 //!    climbs the [`ladder`]: it interrupts the main thread, then the others, again and again.
 //! 6. The run ends in one of two ways: the script ends, and [`finish`] is called at the end of the interpreter's
 //!    finalization; or the grace is over, and the monitor ends the process ([`end`]). Either way the [`children`] are
-//!    ended and the [`report`] is written.
+//!    ended and the [`report`] is written. `os._exit` is led to the first way ([`leave`]).
+//!
+//! A script that replaces or stops itself takes quell's threads with it: a process beside it takes over ([`watchdog`]).
 //!
 //! [`begin`] and [`ready`] are for whoever embeds; [`inside`] is step 2 to 4 for `python -m quell`.
 

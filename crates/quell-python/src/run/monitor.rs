@@ -81,9 +81,12 @@ fn reached(session: &Session, now: Instant) -> Option<Reached> {
 
 /// A limit has been reached: notes where everything is, before anything changes, and wakes the deliverer.
 fn fire(session: &'static Session, reached: Reached, now: Instant) {
-    // The clock's limit is exact: what this thread woke late is taken off the grace.
+    // The clock's limit is exact: what this thread woke late is taken off the grace. Unless that is all of it, as when
+    // the user had stopped the process (Ctrl-Z) and continues it long after.
     let from = match reached {
-        Reached::Time { .. } => time_limit(session).unwrap_or(now),
+        Reached::Time { .. } => {
+            time_limit(session).filter(|at| *at + session.plan.grace > now).unwrap_or(now)
+        }
         Reached::Cpu { .. } | Reached::Memory { .. } => now,
     };
     prepare_to_end(session);

@@ -294,7 +294,8 @@ impl Tree {
         }
     }
 
-    /// Asks all to end, once more after half of the time, and kills what is left at the end of it.
+    /// Asks all to end, once more after half of the time, and kills what is left at the end of it. What runs the script's
+    /// own program, and so may be a fork of it that unwinds at its limit, is asked only then.
     fn end(&mut self, since: Instant, end: Instant) {
         let half = since + end.saturating_duration_since(since) / 2;
         let mut asked_again = false;
@@ -311,8 +312,9 @@ impl Tree {
             if now >= end {
                 self.kill();
             } else {
-                let again = now >= half && !std::mem::replace(&mut asked_again, now >= half);
-                self.ask(again);
+                let is_late = now >= half;
+                let again = is_late && !std::mem::replace(&mut asked_again, true);
+                self.ask(again, is_late);
             }
             let next = if now < half { half } else { end };
             let pause = next.saturating_duration_since(now).clamp(Duration::from_millis(2), LOOK);
@@ -337,10 +339,12 @@ impl Tree {
     }
 
     /// SIGTERM for those that have not had it, or for all `again`; and they are to take it also if they are stopped.
-    fn ask(&mut self, again: bool) {
+    fn ask(&mut self, again: bool, is_late: bool) {
+        let own = procfs::program(std::process::id() as i32);
         for (index, child) in self.found.iter_mut().enumerate() {
             let Some((_, Some(handle))) = self.known.get(&child.pid) else { continue };
-            if again || !child.asked {
+            let is_due = index == 0 || is_late || procfs::program(child.pid) != own;
+            if again || (is_due && !child.asked) {
                 child.asked = true;
                 let sent = handle.signal(libc::SIGTERM).and_then(|()| handle.signal(libc::SIGCONT));
                 if index == 0 {
