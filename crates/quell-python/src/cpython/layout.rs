@@ -20,9 +20,10 @@ mod offsets {
     pub(crate) const TS_RECURSION_REMAINING: usize = 32;
     pub(crate) const TS_TRACING: usize = 44;
     pub(crate) const TS_CFRAME: usize = 56;
+    pub(crate) const CFRAME_USE_TRACING: usize = 0;
     pub(crate) const CFRAME_CURRENT: usize = 8;
+    pub(crate) const TS_C_PROFILEFUNC: usize = 64;
     pub(crate) const TS_C_TRACEFUNC: usize = 72;
-    pub(crate) const TS_C_TRACEOBJ: usize = 88;
     pub(crate) const TS_THREAD_ID: usize = 152;
     pub(crate) const TS_NATIVE_ID: usize = 160;
     pub(crate) const TS_ID: usize = 240;

@@ -63,10 +63,27 @@ impl ThreadState {
         self.field(layout::TS_TRACING)
     }
 
-    /// The trace function installed for this thread, and its object (borrowed).
+    /// The trace function installed for this thread.
     #[cfg(not(Py_3_12))]
-    pub(crate) fn trace_function(self) -> (Option<ffi::Py_tracefunc>, *mut ffi::PyObject) {
-        (self.field(layout::TS_C_TRACEFUNC), self.field(layout::TS_C_TRACEOBJ))
+    pub(crate) fn trace_function(self) -> Option<ffi::Py_tracefunc> {
+        self.field(layout::TS_C_TRACEFUNC)
+    }
+
+    /// Has `function` called for this thread's events, with the object that is in place. Runs no Python code and does not
+    /// release the GIL, unlike the interpreter's own functions for this, which tell the audit hooks: a state of
+    /// another thread could be gone when they return.
+    #[cfg(not(Py_3_12))]
+    pub(crate) fn set_trace_function(self, function: Option<ffi::Py_tracefunc>) {
+        // SAFETY: a live thread state under the GIL, and the offsets of this version's structures. The evaluation loop reads
+        // the flag in the C frame record at each instruction: it is set as `sys.settrace` sets it.
+        unsafe {
+            let place = self.0.cast::<u8>().add(layout::TS_C_TRACEFUNC);
+            place.cast::<Option<ffi::Py_tracefunc>>().write(function);
+            let profiled = self.field::<usize>(layout::TS_C_PROFILEFUNC) != 0;
+            let traced = self.tracing() == 0 && (function.is_some() || profiled);
+            let flag = self.field::<*mut u8>(layout::TS_CFRAME).add(layout::CFRAME_USE_TRACING);
+            flag.write(if traced { 255 } else { 0 });
+        }
     }
 
     /// The newest frame, entry records of C included.

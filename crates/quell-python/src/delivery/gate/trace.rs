@@ -4,6 +4,9 @@
 //! object left in place, so that `sys.gettrace()` answers as before. Every event that is not our own is passed on to the
 //! old function. Only opcode events raise: an exception raised from a line event that a jump caused skips the frame's
 //! own handlers.
+//!
+//! Marking makes frame objects. CPython 3.11 collects garbage wherever an object is made, and a finalizer can let the target go
+//! on; so there is no collection meanwhile, and nothing here calls what would tell audit hooks.
 
 use std::collections::HashSet;
 use std::ffi::c_int;
@@ -29,11 +32,6 @@ pub(in super::super) struct Arming {
 }
 
 unsafe extern "C" {
-    fn _PyEval_SetTrace(
-        ts: *mut ffi::PyThreadState,
-        function: Option<ffi::Py_tracefunc>,
-        object: *mut ffi::PyObject,
-    ) -> c_int;
     fn PyThreadState_GetFrame(ts: *mut ffi::PyThreadState) -> *mut ffi::PyFrameObject;
     fn PyFrame_GetBack(frame: *mut ffi::PyFrameObject) -> *mut ffi::PyFrameObject;
     fn PyFrame_GetLasti(frame: *mut ffi::PyFrameObject) -> c_int;
@@ -71,8 +69,34 @@ fn unmark(py: Python<'_>, record: &Record, frame: *mut ffi::PyFrameObject) {
     }
 }
 
+/// Keeps the garbage collector from running. CPython 3.11 runs it wherever an object is made, and with it finalizers: Python
+/// code, which releases the GIL.
+struct NoCollection {
+    was_enabled: bool,
+}
+
+impl NoCollection {
+    fn start() -> Self {
+        // SAFETY: the GIL is held.
+        Self { was_enabled: unsafe { ffi::PyGC_Disable() } != 0 }
+    }
+}
+
+impl Drop for NoCollection {
+    fn drop(&mut self) {
+        if self.was_enabled {
+            // SAFETY: the GIL is held, and has been since `start`: nobody saw the collector switched off.
+            unsafe { ffi::PyGC_Enable() };
+        }
+    }
+}
+
 /// Calls `f` for each frame object of the thread, which are made if need be.
+///
+/// The thread does not run meanwhile. If it did, CPython would tie the object it makes to a frame that has been left, that is,
+/// to whatever stands in its place by then.
 fn for_frames(ts: ThreadState, mut f: impl FnMut(*mut ffi::PyFrameObject)) {
+    let _still = NoCollection::start();
     // SAFETY: new references, each given back once the next one is taken.
     unsafe {
         let mut frame = PyThreadState_GetFrame(ts.as_ptr());
@@ -86,7 +110,7 @@ fn for_frames(ts: ThreadState, mut f: impl FnMut(*mut ffi::PyFrameObject)) {
 }
 
 fn is_ours(ts: ThreadState) -> bool {
-    ts.trace_function().0.is_some_and(|f| f as usize == trace as *const () as usize)
+    ts.trace_function().is_some_and(|f| f as usize == trace as *const () as usize)
 }
 
 /// Puts the trace function in place and marks the target's frames.
@@ -103,27 +127,9 @@ pub(in super::super) fn arm(py: Python<'_>, record: &Record) -> PyResult<()> {
         for_frames(ts, |frame| mark(py, record, frame));
     }
     if !is_ours(ts) {
-        let (before, object) = ts.trace_function();
+        let before = ts.trace_function();
         record.state(py, |s| s.arming.before = before);
-        set_trace(py, ts, Some(trace), object)?;
-    }
-    Ok(())
-}
-
-fn set_trace(
-    py: Python<'_>,
-    ts: ThreadState,
-    function: Option<ffi::Py_tracefunc>,
-    object: *mut ffi::PyObject,
-) -> PyResult<()> {
-    // SAFETY: the call drops the old reference to `object` before it takes its own: it is kept alive across it.
-    unsafe {
-        ffi::Py_XINCREF(object);
-        let outcome = _PyEval_SetTrace(ts.as_ptr(), function, object);
-        ffi::Py_XDECREF(object);
-        if outcome < 0 {
-            return Err(PyErr::fetch(py));
-        }
+        ts.set_trace_function(Some(trace));
     }
     Ok(())
 }
@@ -152,12 +158,8 @@ pub(in super::super) fn disarm(py: Python<'_>, record: &Record) {
         s.arming.frames.clear();
         s.arming.before.take()
     });
-    if is_ours(ts)
-        && let Err(error) = set_trace(py, ts, before, ts.trace_function().1)
-    {
-        // An audit hook refused; ours stays and passes everything on.
-        record.state(py, |s| s.arming.before = before);
-        error.write_unraisable(py, None);
+    if is_ours(ts) {
+        ts.set_trace_function(before);
     }
 }
 
