@@ -172,7 +172,7 @@ def test_no_lock_leaks_and_every_interrupt_is_raised_once_and_in_order(loop, mak
             receipts.append(quell.interrupt(worker, Mine(len(receipts))))
         else:
             time.sleep(0)
-        assert time.monotonic() < end and worker.is_alive(), (len(got), len(receipts))
+            assert time.monotonic() < end and worker.is_alive(), (len(got), len(receipts))
     worker.done()
     assert not leaks and not other
     assert got == list(range(count))
