@@ -1,8 +1,10 @@
-"""What the suites share: threads that are waited for, and a look at whether one is blocked."""
+"""What the suites share: threads that are waited for, a look at whether one is blocked, and fresh interpreters."""
 
 import faulthandler
 import os
+import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -103,3 +105,18 @@ def spin_until(condition: Callable[[], object]) -> None:
     while not condition():
         if time.monotonic() > end:
             pytest.fail("it did not happen")
+
+
+def python(
+    source: str, *options: str, code: int = 0, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program in a fresh interpreter; it must end with this code."""
+    ended = subprocess.run(
+        [sys.executable, "-X", "faulthandler", *options, "-c", textwrap.dedent(source)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE * 2,
+        cwd=cwd,
+    )
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    return ended

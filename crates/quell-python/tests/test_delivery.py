@@ -1,6 +1,6 @@
 """Delivery beside everything else that lives in an interpreter: tracers, coverage, signals, forks, shutdown.
 
-Much of this needs a process of its own; `python()` runs one.
+Much of this needs a process of its own; `python()` runs one. Tools of `sys.monitoring` are in `test_monitoring_tools.py`.
 """
 
 import collections
@@ -18,26 +18,11 @@ from typing import Any
 
 import pytest
 import quell
-from conftest import PATIENCE, STRESS
+from conftest import PATIENCE, STRESS, python
 
 
 class Stop(BaseException):
     """What these tests interrupt with."""
-
-
-def python(
-    source: str, *options: str, code: int = 0, cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Runs a program in a fresh interpreter; it must end with this code."""
-    ended = subprocess.run(
-        [sys.executable, "-X", "faulthandler", *options, "-c", textwrap.dedent(source)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE * 2,
-        cwd=cwd,
-    )
-    assert ended.returncode == code, ended.stdout + ended.stderr
-    return ended
 
 
 def spin(go: threading.Event) -> None:
@@ -170,76 +155,6 @@ def test_a_trace_function_sees_every_event_and_stays(start: Any) -> None:
     assert kept == [True] * rounds
     assert set(seen) <= {"call", "line", "return", "exception"}, "no opcode event is the tracer's"
     assert seen["exception"] >= 1
-
-
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new in 3.12")
-class TestMonitoringTools:
-    def test_the_ids_of_others_are_left_alone(self) -> None:
-        python("""
-            import sys, threading, quell
-            mon = sys.monitoring
-            for tool in (0, 1, 2, 3, 4):
-                mon.use_tool_id(tool, f"tool {tool}")
-            calls = []
-            mon.register_callback(2, mon.events.PY_START, lambda *a: calls.append(a))
-            mon.set_events(2, mon.events.PY_START)
-            class Stop(BaseException): pass
-            go = threading.Event()
-            def spin():
-                go.set()
-                try:
-                    while True: pass
-                except Stop:
-                    out.append(1)
-            out = []
-            t = threading.Thread(target=spin)
-            t.start(); go.wait()
-            quell.interrupt(t, Stop)
-            t.join()
-            assert out == [1]
-            assert calls and mon.get_events(2) == mon.events.PY_START
-            assert [mon.get_tool(i) for i in range(6)] == [f"tool {i}" for i in range(5)] + ["quell"]
-        """)
-
-    def test_without_an_id_the_main_thread_is_reached_and_others_are_a_clear_error(self) -> None:
-        python("""
-            import sys, threading, time, quell
-            for tool in range(6):
-                sys.monitoring.use_tool_id(tool, "other")
-            main = threading.main_thread()
-            def others():
-                other = threading.Thread(target=time.sleep, args=(0.2,))
-                other.start()
-                try:
-                    quell.interrupt(other, KeyError)
-                except RuntimeError as error:
-                    errors.append(str(error))
-                other.join()
-            errors = []
-            others()
-            assert "sys.monitoring" in errors[0], errors
-            class Stop(BaseException): pass
-            def spin():
-                while True: pass
-            for blocked in (spin, lambda: time.sleep(1000)):
-                sender = threading.Thread(target=lambda: quell.interrupt(main, Stop).wait(30))
-                try:
-                    sender.start()
-                    blocked()
-                except Stop:
-                    sender.join()
-                else:
-                    raise AssertionError
-        """)
-
-    def test_nothing_stays_switched_on(self, start: Any) -> None:
-        worker = spinning(start)
-        quell.interrupt(worker, Stop)
-        worker.done()
-        mon = sys.monitoring
-        tool = [mon.get_tool(i) for i in range(6)].index("quell")
-        assert mon.get_local_events(tool, spin.__code__) == 0
-        assert mon.get_events(tool) == 0
 
 
 def test_coverage_measures_the_same_with_interrupts_flying(tmp_path: Path) -> None:

@@ -151,11 +151,11 @@ fn look(py: Python<'_>, work: &mut Work) -> bool {
         gate::disarm(py, record);
         return false;
     }
-    let Some(ts) = record.thread_state() else {
+    if record.thread_state().is_none() {
         record.thread().mark_exited();
         gate::disarm(py, record);
         return false;
-    };
+    }
     let (idle, shielded) = record.state(py, |s| {
         let idle = s.events == work.events;
         if !idle {
@@ -166,6 +166,8 @@ fn look(py: Python<'_>, work: &mut Work) -> bool {
     });
     // A failure (no memory, no tool id) is tried again at the next look.
     let armed = gate::arm(py, record);
+    // It may have run audit hooks. That the thread has ended meanwhile is for the next look.
+    let Some(ts) = record.thread_state() else { return true };
     if runs_unseen(work, idle, ts) {
         let _ = gate::refresh(py, &work.record);
     }

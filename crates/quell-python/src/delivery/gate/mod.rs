@@ -22,6 +22,8 @@ mod tests;
 
 #[cfg(Py_3_12)]
 mod monitoring;
+#[cfg(Py_3_12)]
+mod tool;
 #[cfg(not(Py_3_12))]
 mod trace;
 
