@@ -4,12 +4,14 @@
 
 mod models;
 
-use loom::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use loom::sync::atomic::Ordering::{Relaxed, SeqCst};
+use loom::sync::atomic::{AtomicBool, AtomicU32};
 use loom::thread;
-use models::{poll, with_handle};
+use models::{Count, poll, with_handle};
 use quell::sync::BarrierError;
 use quell::{Barrier, Interrupt, Outcome, Thread, Wait, model};
 use std::sync::Arc;
+use std::task::Context;
 
 #[test]
 fn all_get_through_when_all_have_arrived() {
@@ -124,11 +126,19 @@ fn a_dropped_future_competes_with_the_last_arrival() {
         let task = Arc::clone(&barrier);
         let mut task = Box::pin(async move { task.wait_async().await });
         assert!(poll(&mut task.as_mut()).is_pending());
-        let last = Arc::clone(&barrier);
-        let last = thread::spawn(move || last.wait());
+        let begun = Arc::new(AtomicBool::new(false));
+        let last = {
+            let (last, begun) = (Arc::clone(&barrier), Arc::clone(&begun));
+            thread::spawn(move || {
+                begun.store(true, SeqCst);
+                last.wait()
+            })
+        };
         drop(task);
+        let came_after = !begun.load(SeqCst);
         let last = last.join().unwrap();
         assert_eq!(last.is_err(), barrier.is_broken(), "{last:?}");
+        assert!(last.is_err() || !came_after, "it got through with one that had given up");
         assert!(!matches!(last, Err(BarrierError::Interrupted(_))));
     });
 }
@@ -149,6 +159,7 @@ fn a_round_in_several_batches() {
         let last = Arc::clone(&barrier);
         let last = thread::spawn(move || last.wait().unwrap());
         let mut next = task();
+        thread::yield_now();
         if barrier.waiting() == 0 {
             assert!(poll(&mut next.as_mut()).is_pending());
         }
@@ -187,6 +198,41 @@ fn an_action_and_an_abort() {
         assert_eq!(mine.is_ok(), theirs.is_ok());
         assert_eq!(acted.load(Relaxed), u32::from(mine.is_ok()));
         assert!(barrier.is_broken());
+    });
+}
+
+/// Who comes while the action runs waits until it has, and is told then; it belongs to the next round.
+#[test]
+fn one_comes_while_the_action_runs() {
+    models::bounded(2, || {
+        let acting = Arc::new(AtomicBool::new(false));
+        let acts = Arc::clone(&acting);
+        let action = move || {
+            acts.store(true, SeqCst);
+            acts.store(false, SeqCst);
+        };
+        let barrier = Arc::new(Barrier::with_action(2, action));
+        let others = [0; 2].map(|_| {
+            let barrier = Arc::clone(&barrier);
+            thread::spawn(move || barrier.wait().unwrap())
+        });
+        let (count, waker) = Count::new();
+        let mut late = None;
+        thread::yield_now();
+        if acting.load(SeqCst) {
+            let barrier = Arc::clone(&barrier);
+            let mut wait = Box::pin(async move { barrier.wait_async().await });
+            assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            late = Some(wait);
+        }
+        let places: usize = others.into_iter().map(|other| other.join().unwrap()).sum();
+        assert_eq!(places, 1);
+        if let Some(mut late) = late {
+            // Either it came when the action was over, and has arrived; or it was woken when that was.
+            assert!(barrier.waiting() == 1 || count.calls() == 1, "nobody told it");
+            assert!(poll(&mut late.as_mut()).is_pending());
+            assert_eq!(barrier.waiting(), 1);
+        }
     });
 }
 

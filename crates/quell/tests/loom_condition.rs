@@ -130,7 +130,7 @@ fn a_notification_goes_to_who_stays() {
 /// A task is dropped while it is notified, before or while it takes the lock again: the next hears of it.
 #[test]
 fn a_dropped_task_passes_the_notification_on() {
-    for polls in [0, 1] {
+    for (polls, under_the_lock) in [(0, false), (1, false), (1, true)] {
         models::bounded(2, move || {
             let shared = Shared::new();
             let task = Arc::clone(&shared);
@@ -143,8 +143,11 @@ fn a_dropped_task_passes_the_notification_on() {
             let waiter = thread::spawn(move || waiter.wait());
             let notifier = Arc::clone(&shared);
             let notifier = thread::spawn(move || {
-                *notifier.flag.lock().unwrap() = true;
+                let mut flag = notifier.flag.lock().unwrap();
+                *flag = true;
+                let held = under_the_lock.then_some(flag);
                 notifier.changed.notify_one();
+                drop(held);
             });
             let mut ready = false;
             for _ in 0..polls {

@@ -8,13 +8,14 @@ mod models;
 use loom::future::block_on;
 use loom::sync::atomic::AtomicBool;
 use loom::thread;
+use models::Count;
 use quell::model::{self, Gate, Waiters, wait_at, wait_at_any, wait_at_any_async};
 use quell::{Event, Interrupt, Outcome, RawLock, Thread, Wait, WaitError};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// A queue, and the state that its waiters look at: once it is open, nobody needs to wait.
 struct Door {
@@ -56,27 +57,6 @@ impl Gate for Door {
     fn pass_on(&self, token: u32) {
         assert_eq!(token, 7);
         self.passed.fetch_add(1, SeqCst);
-    }
-}
-
-/// A waker that counts its calls.
-#[derive(Default)]
-struct Count(AtomicU32);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-
-impl Count {
-    fn new() -> (Arc<Count>, Waker) {
-        let count = Arc::new(Count::default());
-        (Arc::clone(&count), Waker::from(count))
-    }
-
-    fn calls(&self) -> u32 {
-        self.0.load(SeqCst)
     }
 }
 
