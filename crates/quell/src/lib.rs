@@ -29,7 +29,7 @@
 //! | [`interrupt`] | the interrupt, the pending slot, masks, checkpoints, receipts |
 //! | [`thread`] | spawn, registry, ids, current, main, join |
 //! | [`wait`] | the wait queue: the one slow path that every primitive shares |
-//! | [`sync`] | lock, rlock, event |
+//! | [`sync`] | lock, rlock, condition, semaphore, event, barrier |
 //! | [`queue`] | items between threads: first in first out, last in first out, by priority |
 //! | [`monitor`] | deadlines, and what is built on them: timeouts, watchdogs, budgets |
 //!

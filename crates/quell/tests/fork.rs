@@ -2,7 +2,10 @@
 
 #![cfg(all(target_os = "linux", not(any(quell_loom, quell_shuttle))))]
 
-use quell::{Event, Interrupt, Lock, Outcome, Receipt, Thread, monitor, thread};
+use quell::{
+    Barrier, BoundedSemaphore, Condition, Event, Interrupt, Lock, Outcome, Receipt, Semaphore,
+    Thread, monitor, thread,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -105,6 +108,81 @@ fn a_child_may_reset_what_others_held() {
     go_on.set();
     holder.join().unwrap();
     assert!(lock.try_lock());
+}
+
+/// Somebody waits at each of the primitives when the process forks. In the child they are forgotten, and it works.
+#[test]
+fn a_child_may_forget_who_waited() {
+    struct All {
+        lock: Lock<()>,
+        changed: Condition,
+        semaphore: Semaphore,
+        bounded: BoundedSemaphore,
+        barrier: Barrier,
+    }
+    let all = Arc::new(All {
+        lock: Lock::new(()),
+        changed: Condition::new(),
+        semaphore: Semaphore::new(0),
+        bounded: BoundedSemaphore::new(1),
+        barrier: Barrier::new(2),
+    });
+    all.bounded.acquire().unwrap().forget();
+    let waiters: Vec<_> = (0..4)
+        .map(|kind| {
+            let all = Arc::clone(&all);
+            thread::spawn(move || match kind {
+                0 => all.changed.wait(&mut all.lock.lock().unwrap()).is_err(),
+                1 => all.semaphore.acquire().is_err(),
+                2 => all.bounded.acquire().is_err(),
+                _ => all.barrier.wait().is_err(),
+            })
+        })
+        .collect();
+    let waits = |semaphore: &dyn std::fmt::Debug| format!("{semaphore:?}").contains("true");
+    while !waits(&all.semaphore) || !waits(&all.bounded) || all.barrier.waiting() == 0 {
+        std::thread::yield_now();
+    }
+    in_child(|| {
+        all.changed.forget_waiters_after_fork();
+        all.semaphore.forget_waiters_after_fork();
+        all.bounded.forget_waiters_after_fork();
+        all.barrier.forget_waiters_after_fork();
+        let condition = all.changed.notify_all() == 0;
+        all.semaphore.release(1);
+        let semaphore = all.semaphore.try_acquire().is_some();
+        let bounded = all.bounded.release(1).is_ok() && all.bounded.release(1).is_err();
+        let other = Arc::clone(&all);
+        let other = thread::spawn(move || other.barrier.wait().is_ok());
+        let barrier = all.barrier.wait().is_ok() && other.join().unwrap();
+        all.semaphore.reset_after_fork(3);
+        condition && semaphore && bounded && barrier && all.semaphore.value() == 3
+    });
+    for waiter in &waiters {
+        waiter.thread().interrupt(Interrupt::new(()));
+    }
+    for waiter in waiters {
+        assert!(waiter.join().unwrap());
+    }
+}
+
+/// A future of the thread that forked was in a queue. In the child that was reset, it may be dropped, or go on.
+#[test]
+fn a_childs_futures_are_as_new() {
+    fn poll(future: std::pin::Pin<&mut impl Future>) -> bool {
+        future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready()
+    }
+    let lock = Lock::new(());
+    let held = lock.lock().unwrap();
+    let (mut goes_on, mut dropped) = (Box::pin(lock.lock_async()), Box::pin(lock.lock_async()));
+    assert!(!poll(dropped.as_mut()) && !poll(goes_on.as_mut()));
+    in_child(|| {
+        lock.forget_waiters_after_fork();
+        drop(dropped);
+        let waits = !poll(goes_on.as_mut());
+        drop(held);
+        waits && poll(goes_on.as_mut()) && !lock.is_locked()
+    });
 }
 
 /// Forks while other threads send, arm, cancel, begin and end: at whatever moment, the child's state is whole.

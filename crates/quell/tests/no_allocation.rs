@@ -2,7 +2,7 @@
 
 #![cfg(not(any(quell_loom, quell_shuttle)))]
 
-use quell::{Event, Lock, Queue, RLock, Wait, thread};
+use quell::{Barrier, Condition, Event, Lock, Queue, RLock, Semaphore, Wait, thread};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -84,9 +84,46 @@ fn no_wait_that_is_granted_or_interrupted_allocates() {
 }
 
 #[test]
+fn no_wait_of_the_other_primitives_allocates() {
+    let (lock, condition) = (Lock::new(()), Condition::new());
+    let mut held = lock.lock().unwrap();
+    assert_eq!(allocations(|| assert!(condition.wait_with(&mut held, &soon()).is_err())), 0);
+    let semaphore = Semaphore::new(1);
+    assert_eq!(allocations(|| assert!(semaphore.acquire_many_with(1, &soon()).is_ok())), 0);
+    let _permit = semaphore.acquire().unwrap();
+    assert_eq!(allocations(|| assert!(semaphore.acquire_with(&soon()).is_err())), 0);
+    let barrier = Barrier::new(2);
+    assert_eq!(allocations(|| assert!(barrier.wait_with(&soon()).is_err())), 0);
+}
+
+/// Tasks: neither joining the queue, nor leaving it, nor being granted allocates.
+#[test]
+fn no_wait_of_a_task_allocates() {
+    fn once(future: impl Future) {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(std::pin::pin!(future).poll(&mut cx).is_pending());
+    }
+    let lock = Lock::new(());
+    let held = lock.lock().unwrap();
+    assert_eq!(allocations(|| once(lock.lock_async())), 0);
+    assert_eq!(allocations(|| once(Event::new().wait_async())), 0);
+    assert_eq!(allocations(|| once(Semaphore::new(0).acquire_async())), 0);
+    assert_eq!(allocations(|| once(Barrier::new(2).wait_async())), 0);
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut waits = std::pin::pin!(lock.lock_async());
+    let granted = allocations(|| {
+        assert!(waits.as_mut().poll(&mut cx).is_pending());
+        drop(held);
+        assert!(waits.as_mut().poll(&mut cx).is_ready());
+    });
+    assert_eq!(granted, 0);
+}
+
+#[test]
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(quell_portable_park)))]
 fn a_lock_is_small() {
     assert_eq!(size_of::<Lock<()>>(), 16);
     assert_eq!(size_of::<Event>(), 16);
+    assert_eq!((size_of::<Condition>(), size_of::<Semaphore>()), (16, 16));
     assert!(size_of::<RLock<()>>() <= 32);
 }
