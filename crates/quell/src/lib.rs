@@ -31,6 +31,7 @@
 //! | [`wait`] | the wait queue: the one slow path that every primitive shares |
 //! | [`sync`] | lock, rlock, condition, semaphore, event, barrier |
 //! | [`queue`] | items between threads: first in first out, last in first out, by priority |
+//! | [`pool`] | workers on a queue; pipelines of stages |
 //! | [`monitor`] | deadlines, and what is built on them: timeouts, watchdogs, budgets |
 //!
 //! Every primitive is a fast path on one atomic and a slow path in the wait queue. Nothing else ever blocks.
@@ -41,6 +42,7 @@ mod fork;
 pub mod interrupt;
 pub mod monitor;
 mod park;
+pub mod pool;
 pub mod queue;
 pub mod sync;
 pub mod thread;
@@ -54,6 +56,7 @@ pub use interrupt::{
 };
 #[cfg(not(any(quell_loom, quell_shuttle)))]
 pub use monitor::{CpuBudget, LimitError, Reached, Timeout, Watchdog, timeout};
+pub use pool::{Pipeline, Pool, Stage, Task};
 pub use queue::{GetError, LifoQueue, PriorityQueue, PutError, Queue, Select};
 pub use sync::{
     Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, NotOwner, OverRelease, Permit,

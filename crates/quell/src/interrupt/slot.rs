@@ -70,6 +70,10 @@ impl Slot {
         }
         let receipt = interrupt.receipt();
         let mut fifo = self.fifo.lock();
+        if !admit() {
+            drop(fifo);
+            return receipt;
+        }
         // Relaxed: EXITED is set under this lock.
         if self.word.load(Relaxed) & EXITED != 0 {
             // Nobody else has it: a receipt can have withdrawn it, which `send` then respects.
@@ -83,7 +87,7 @@ impl Slot {
             }
             return receipt;
         }
-        if !admit() || !interrupt.fate().send(target) {
+        if !interrupt.fate().send(target) {
             drop(fifo);
             return receipt;
         }

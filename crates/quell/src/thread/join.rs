@@ -169,7 +169,7 @@ impl<H: AsRef<Thread>> fmt::Display for JoinError<H> {
 impl<H: AsRef<Thread>> std::error::Error for JoinError<H> {}
 
 /// A panic's payload in words.
-fn panic_words(payload: &(dyn Any + Send)) -> &str {
+pub(crate) fn panic_words(payload: &(dyn Any + Send)) -> &str {
     payload
         .downcast_ref::<&'static str>()
         .copied()

@@ -40,5 +40,6 @@ pub use scoped::{ParentInterrupted, Scope, ScopedJoinHandle, scope, scope_linked
 pub use spawn::{Builder, spawn};
 
 pub(crate) use current::{current_id, local, registered};
+pub(crate) use join::panic_words;
 #[cfg(not(any(quell_loom, quell_shuttle)))]
 pub(crate) use registry::{after_fork, hold_all, release_all};

@@ -1,0 +1,400 @@
+//! The pool: how it is built, fed, looked at and shut down.
+
+use super::error::{SubmitError, Why};
+use super::job::{Control, Inner, Job, Queued, arm, cancel};
+use super::stats::{Counters, Stats};
+use super::task::Task;
+use super::worker::{Seat, work};
+use crate::interrupt::Interrupted;
+use crate::queue::Queue;
+use crate::sys::atomic::AtomicBool;
+use crate::sys::atomic::Ordering::{Acquire, Release};
+use crate::thread::{self, Thread, current};
+use crate::wait::{Wait, WaitError};
+use std::fmt;
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a pool and its workers share.
+pub(super) struct Shared {
+    pub(super) queue: Queue<Queued>,
+    seats: Box<[Seat]>,
+    stopping: AtomicBool,
+    counters: Arc<Counters>,
+}
+
+impl Shared {
+    pub(super) fn is_stopping(&self) -> bool {
+        // Acquire: ordered by the seats' locks anyway.
+        self.stopping.load(Acquire)
+    }
+}
+
+/// Workers on a queue: hand it functions, and take what they return.
+///
+/// The chapter above, [`pool`](super), is the guide.
+///
+/// ```
+/// use quell::pool::Pool;
+///
+/// let pool = Pool::builder().workers(4).name("square").backlog(100).build().unwrap();
+/// let tasks: Vec<_> = (0..10).map(|n| pool.submit(move || n * n).unwrap()).collect();
+/// let squares: Vec<i32> = tasks.into_iter().map(|task| task.get().unwrap()).collect();
+/// assert_eq!(squares[9], 81);
+/// pool.shutdown();
+/// pool.join().unwrap();
+/// ```
+///
+/// Dropping a pool shuts it down as [`shutdown`](Pool::shutdown) does: nothing more is accepted, what was accepted runs to its
+/// end, and nobody waits for that. So the last handle may be dropped anywhere, also in one of its own tasks.
+#[doc(alias = "ThreadPool")]
+#[doc(alias = "Executor")]
+pub struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<Thread>,
+    limit: Option<Duration>,
+    /// Who submits may have to wait.
+    bounded: bool,
+    name: String,
+}
+
+/// How to make a [`Pool`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    workers: Option<usize>,
+    name: String,
+    backlog: Option<NonZeroUsize>,
+    limit: Option<Duration>,
+    stack_size: Option<usize>,
+}
+
+impl Builder {
+    /// How many threads. Otherwise as many as the machine runs at once.
+    ///
+    /// # Panics
+    /// If it is 0.
+    pub fn workers(self, workers: usize) -> Builder {
+        assert!(workers > 0, "a pool needs a worker");
+        Builder { workers: Some(workers), ..self }
+    }
+
+    /// Names the workers: `name-1`, `name-2` and so on. Otherwise `pool`.
+    pub fn name(self, name: impl Into<String>) -> Builder {
+        Builder { name: name.into(), ..self }
+    }
+
+    /// How many tasks may wait for a worker; who submits more waits for room. Otherwise any number.
+    ///
+    /// # Panics
+    /// If it is 0.
+    pub fn backlog(self, tasks: usize) -> Builder {
+        let backlog = NonZeroUsize::new(tasks).expect("a backlog of at least 1");
+        Builder { backlog: Some(backlog), ..self }
+    }
+
+    /// How long each task may run before it is interrupted, unless its submission says otherwise.
+    pub fn task_timeout(self, limit: Duration) -> Builder {
+        Builder { limit: Some(limit), ..self }
+    }
+
+    /// The size of the workers' stacks, in bytes.
+    pub fn stack_size(self, bytes: usize) -> Builder {
+        Builder { stack_size: Some(bytes), ..self }
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// If the system cannot start one; those that were started end.
+    pub fn build(self) -> io::Result<Pool> {
+        let machine = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let count = self.workers.unwrap_or_else(machine);
+        let shared = Arc::new(Shared {
+            queue: Queue::with_capacity(self.backlog),
+            seats: (0..count).map(|_| Seat::new()).collect(),
+            stopping: AtomicBool::new(false),
+            counters: Arc::new(Counters::default()),
+        });
+        // From here on, dropping the pool ends the workers it has.
+        let mut pool = Pool {
+            shared,
+            workers: Vec::with_capacity(count),
+            limit: self.limit,
+            bounded: self.backlog.is_some(),
+            name: self.name,
+        };
+        for index in 0..count {
+            let shared = Arc::clone(&pool.shared);
+            let name = format!("{}-{}", pool.name, index + 1);
+            let mut builder = thread::Builder::new().name(name).shielded();
+            if let Some(bytes) = self.stack_size {
+                builder = builder.stack_size(bytes);
+            }
+            let worker = builder.spawn(move || work(&shared, &shared.seats[index]))?;
+            pool.workers.push(worker.thread().clone());
+        }
+        Ok(pool)
+    }
+}
+
+impl Pool {
+    /// A pool of `workers` threads with a backlog of any length.
+    ///
+    /// # Panics
+    /// If `workers` is 0, or the system cannot start a thread.
+    pub fn new(workers: usize) -> Pool {
+        let built = Pool::builder().workers(workers).build();
+        built.expect("the system could not start a thread")
+    }
+
+    /// A pool with every option.
+    pub fn builder() -> Builder {
+        let name = "pool".to_owned();
+        Builder { workers: None, name, backlog: None, limit: None, stack_size: None }
+    }
+
+    /// Submits a task. If the backlog is full, waits for room; that is an interruption point.
+    ///
+    /// A worker of this very pool does not wait for room, since all of them could do so and none would make any: it is told
+    /// that the backlog is [full](SubmitError::Full), and has the function back, to call it itself for instance.
+    ///
+    /// # Errors
+    /// [`SubmitError::ShutDown`], [`SubmitError::Interrupted`], and for a worker [`SubmitError::Full`]. The function comes back
+    /// in the error.
+    pub fn submit<F, T>(&self, f: F) -> Result<Task<T>, SubmitError<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.task().submit(f)
+    }
+
+    /// Submits a task if there is room in the backlog. Does not block, and is no interruption point.
+    ///
+    /// # Errors
+    /// [`SubmitError::Full`], [`SubmitError::ShutDown`]. The function comes back in the error.
+    pub fn try_submit<F, T>(&self, f: F) -> Result<Task<T>, SubmitError<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.task().try_submit(f)
+    }
+
+    /// Submits a task with limits of its own.
+    ///
+    /// ```
+    /// use quell::pool::{Failure, Pool, TaskError, Why};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let pool = Pool::new(1);
+    /// let task = pool.task().deadline(Instant::now()).submit(|| "too late").unwrap();
+    /// match task.get() {
+    ///     Err(TaskError::Failed(Failure::NeverRan(Why::Deadline))) => {}
+    ///     ran => assert_eq!(ran.unwrap(), "too late"), // it had begun by then
+    /// }
+    /// ```
+    pub fn task(&self) -> Submission<'_> {
+        Submission { pool: self, limit: self.limit, deadline: None, wait: Wait::new() }
+    }
+
+    /// Waits until no task is queued or running. More may have been submitted by the time this returns. An interruption
+    /// point, if it has to wait.
+    ///
+    /// # Errors
+    /// If the waiting thread is interrupted.
+    pub fn wait_idle(&self) -> Result<(), Interrupted> {
+        self.shared.queue.join()
+    }
+
+    /// [`wait_idle`](Pool::wait_idle) with every option.
+    ///
+    /// # Errors
+    /// As the options allow.
+    pub fn wait_idle_with(&self, wait: &Wait) -> Result<(), WaitError> {
+        self.shared.queue.join_with(wait)
+    }
+
+    /// Accepts no more tasks; those that were accepted run to their end, and then the workers end. Who waits for room is told
+    /// that the pool is shut down. Does not wait: see [`join`](Pool::join). Again: nothing more happens.
+    pub fn shutdown(&self) {
+        self.shared.queue.shutdown(false);
+    }
+
+    /// Ends everything: accepts no more tasks, drops those that are queued, which then
+    /// [never run](super::Failure::NeverRan), and interrupts those that are running. Says how many were running. Does not
+    /// wait: see [`join`](Pool::join). Again: interrupts once more what still runs.
+    pub fn shutdown_now(&self) -> usize {
+        // Release: with the seats' locks, as the worker says.
+        self.shared.stopping.store(true, Release);
+        // The tasks' own drop says what they are.
+        self.shared.queue.shutdown(true);
+        let running = self.shared.seats.iter().filter_map(Seat::running);
+        running.filter(|job: &Arc<dyn Job>| cancel(&**job, Why::ShutDown).was_in_time()).count()
+    }
+
+    /// Whether it was shut down.
+    pub fn is_shut_down(&self) -> bool {
+        self.shared.queue.is_shut_down()
+    }
+
+    /// Waits until every worker has ended; shut the pool down first. An interruption point.
+    ///
+    /// # Errors
+    /// If the waiting thread is interrupted.
+    ///
+    /// # Panics
+    /// In a worker of this pool, which would wait for itself.
+    pub fn join(&self) -> Result<(), Interrupted> {
+        self.join_with(&Wait::new()).map_err(WaitError::only_interrupt)
+    }
+
+    /// [`join`](Pool::join) with every option.
+    ///
+    /// ```
+    /// use quell::pool::Pool;
+    /// use quell::Wait;
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::new(1);
+    /// pool.submit(|| quell::sleep(Duration::from_secs(3600))).unwrap();
+    /// pool.shutdown();
+    /// // It would take too long: end it at once.
+    /// if pool.join_with(&Wait::new().timeout(Duration::from_millis(1))).is_err() {
+    ///     pool.shutdown_now();
+    ///     pool.join().unwrap();
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As the options allow.
+    ///
+    /// # Panics
+    /// As `join`.
+    pub fn join_with(&self, wait: &Wait) -> Result<(), WaitError> {
+        assert!(!self.is_mine(), "a worker cannot wait for the end of its own pool");
+        self.workers.iter().try_for_each(|worker| worker.ended().wait_with(wait))
+    }
+
+    /// The workers' threads. An interrupt sent to one by its handle goes to whatever task it runs then, and is withdrawn if it
+    /// runs none; [`Task::cancel`] goes to one task for certain.
+    pub fn workers(&self) -> &[Thread] {
+        &self.workers
+    }
+
+    /// What the pool does and has done.
+    pub fn stats(&self) -> Stats {
+        let running = self.shared.seats.iter().filter(|seat| seat.is_busy()).count();
+        self.shared.counters.read(self.workers.len(), running, self.shared.queue.len())
+    }
+
+    /// Whether the current thread is one of its workers.
+    fn is_mine(&self) -> bool {
+        let me = current();
+        self.workers.contains(&me)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("name", &self.name)
+            .field("stats", &format_args!("{}", self.stats()))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A task that is about to be submitted, with limits of its own. Made by [`Pool::task`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing runs until it is submitted"]
+pub struct Submission<'a> {
+    pool: &'a Pool,
+    limit: Option<Duration>,
+    deadline: Option<Instant>,
+    wait: Wait,
+}
+
+impl Submission<'_> {
+    /// How long it may run before it is interrupted; `None`: for ever, whatever the pool says.
+    pub fn timeout(self, limit: impl Into<Option<Duration>>) -> Self {
+        Submission { limit: limit.into(), ..self }
+    }
+
+    /// When it must be done. If it is still queued then, it never runs; if it runs, it is interrupted.
+    pub fn deadline(self, deadline: Instant) -> Self {
+        Submission { deadline: Some(deadline), ..self }
+    }
+
+    /// How to wait for room in the backlog.
+    pub fn wait(self, wait: Wait) -> Self {
+        Submission { wait, ..self }
+    }
+
+    /// Submits it. As [`Pool::submit`].
+    ///
+    /// # Errors
+    /// As [`Pool::submit`], and as the options of the wait allow.
+    pub fn submit<F, T>(self, f: F) -> Result<Task<T>, SubmitError<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let wait = self.wait;
+        let worker = self.pool.bounded && self.pool.is_mine();
+        self.put(f, |queue, item| match worker {
+            true => queue.try_put(item),
+            false => queue.put_with(item, &wait),
+        })
+    }
+
+    /// Submits it if there is room. As [`Pool::try_submit`].
+    ///
+    /// # Errors
+    /// As [`Pool::try_submit`].
+    pub fn try_submit<F, T>(self, f: F) -> Result<Task<T>, SubmitError<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.put(f, Queue::try_put)
+    }
+
+    fn put<F, T>(
+        self,
+        f: F,
+        put: impl FnOnce(&Queue<Queued>, Queued) -> Result<(), crate::PutError<Queued>>,
+    ) -> Result<Task<T>, SubmitError<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let shared = &self.pool.shared;
+        let control = Control::new(Arc::clone(&shared.counters), self.limit);
+        let inner = Arc::new(Inner::new(f, control));
+        let job: Arc<dyn Job> = Arc::clone(&inner) as Arc<dyn Job>;
+        if let Some(deadline) = self.deadline {
+            arm(&job, deadline);
+        }
+        shared.counters.submitted();
+        match put(&shared.queue, Queued(job)) {
+            Ok(()) => Ok(Task::new(inner)),
+            Err(error) => match inner.take_back() {
+                Some(f) => {
+                    shared.counters.taken_back();
+                    Err(SubmitError::from_put(error, f))
+                }
+                // Its deadline passed while it waited for room: it was accepted as far as that.
+                None => Ok(Task::new(inner)),
+            },
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! A worker: takes tasks from the backlog and runs them, until the pool is shut down.
+//!
+//! The thread is shielded but for the tasks themselves, so that an interrupt never takes it out of its loop. One that
+//! somebody sends to the thread itself, by its handle, belongs to the task that runs then; what is left of it when the
+//! task ends, and what comes while the worker is idle, is withdrawn, so that it does not hit the next one.
+
+use super::base::Shared;
+use super::error::Why;
+use super::job::{Job, Queued, cancel};
+use crate::park::Short;
+use crate::thread::current;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// Where a worker shows what it runs.
+pub(super) struct Seat {
+    running: Short<Option<Arc<dyn Job>>>,
+}
+
+impl Seat {
+    pub(super) fn new() -> Seat {
+        Seat { running: Short::new(None) }
+    }
+
+    /// What the worker runs, or is about to.
+    pub(super) fn running(&self) -> Option<Arc<dyn Job>> {
+        self.running.lock().clone()
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.running.lock().is_some()
+    }
+
+    fn show(&self, job: Option<Arc<dyn Job>>) {
+        let before = std::mem::replace(&mut *self.running.lock(), job);
+        drop(before);
+    }
+}
+
+/// The worker's thread, shielded.
+pub(super) fn work(shared: &Shared, seat: &Seat) {
+    // Only a shut-down ends this wait: there is no deadline, and the shield is up.
+    while let Ok(queued) = shared.queue.get() {
+        one(shared, seat, queued);
+        // A worker reports each item once.
+        let _ = shared.queue.task_done();
+    }
+}
+
+/// Runs one task.
+fn one(shared: &Shared, seat: &Seat, queued: Queued) {
+    let me = current();
+    seat.show(Some(Arc::clone(&queued.0)));
+    // The seat's lock stands between these: either who stops the pool finds the task there, or this sees that it stops.
+    if shared.is_stopping() {
+        cancel(&*queued.0, Why::ShutDown);
+    }
+    if me.has_pending() {
+        me.withdraw_all();
+    }
+    queued.0.run();
+    seat.show(None);
+    // The task's result, if nobody else has a handle. It was started or had ended, so this does nothing more with it.
+    // The function's own panic is in the result; one of a drop handler ends here.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(queued)));
+    if me.has_pending() {
+        me.withdraw_all();
+    }
+}
