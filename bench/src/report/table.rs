@@ -17,15 +17,19 @@ pub(super) fn around(chapter: &str) -> Option<(&str, &str)> {
 
 /// Above the lines of a terminal.
 pub(crate) const HEADER: &str = "\
-row                                   quell      best peer                        compared (quartiles)    goal";
+row                                     quell    compared (quartiles)  goal      (peers)";
 
 /// A row, for the terminal.
 pub(crate) fn line(row: &Row) -> String {
     let ours = amount(row.sides[0].figures.median, &row.unit);
-    let best = row.best.map_or(String::new(), |best| {
-        let side = &row.sides[best];
-        format!("{} {}", amount(side.figures.median, &row.unit), side.name)
-    });
+    // The best first.
+    let mut peers: Vec<&super::KeptSide> = row.sides[1..].iter().collect();
+    peers.sort_by(|a, b| a.figures.median.total_cmp(&b.figures.median));
+    let peers: Vec<String> = peers
+        .iter()
+        .map(|side| format!("{} {}", side.name, amount(side.figures.median, &row.unit)))
+        .collect();
+    let peers = peers.join(", ");
     let word = match row.reached {
         Some(true) => "",
         Some(false) => "  MISSED",
@@ -36,7 +40,8 @@ pub(crate) fn line(row: &Row) -> String {
         count => format!("  {count} far out"),
     };
     let (compared, goal) = (compared(row), goal(row));
-    format!("{:<34}{ours:>10}      {best:<28}{compared:>25}  {goal}{word}{outliers}", row.name)
+    let name = &row.name;
+    format!("{name:<36}{ours:>9}  {compared:>22}  {goal:<8}{word}{outliers}  ({peers})")
 }
 
 /// What is compared, with its quartiles.

@@ -2,6 +2,7 @@
 
 use super::node::{Node, Note, Waiter};
 use super::queue::{List, Place, WaitQueue};
+use std::time::Instant;
 
 /// How many are woken in one go. Those beyond wait until the list's lock has been free for a moment.
 const BATCH: usize = if cfg!(any(quell_loom, quell_shuttle)) { 2 } else { 32 };
@@ -122,7 +123,8 @@ impl<'a, const N: usize> Granting<'a, N> {
             let node = unsafe { &*self.at };
             // Who has left unlinks itself as soon as it gets the lock.
             if node.is_waiting() {
-                let note = node.note();
+                // SAFETY: we hold the list's lock, and keep no reference to its links.
+                let note = unsafe { node.links() }.note;
                 if !suits(&note) {
                     return None;
                 }
@@ -152,6 +154,17 @@ impl<'a, const N: usize> Granting<'a, N> {
         assert!(!node.is_null(), "publish() without claim()");
         // SAFETY: claimed by us and unlinked; not touched after.
         unsafe { Node::publish(node, token) };
+    }
+
+    /// Whoever is the first now counts as waiting since `now`, if it waits for longer. For a primitive that does a thing
+    /// for who has waited for long, but not for one after the other.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        let first = self.list.first();
+        if !first.is_null() {
+            // SAFETY: nodes in the list are alive while we hold its lock, which their links belong to.
+            let note = unsafe { &mut (*first).links().note };
+            note.since = note.since.map(|since| since.max(now));
+        }
     }
 
     /// Grants to all that are left, or as many as can be woken in one go. Says to how many.

@@ -172,6 +172,8 @@ pub(super) struct Links {
     pub(super) next: *const Node,
     /// Who waits. Taken by who grants.
     pub(super) waiter: Option<Waiter>,
+    /// What it tells. Who grants to another may change since when it counts as waiting.
+    pub(super) note: Note,
 }
 
 /// One waiter: on its thread's stack, or in its future.
@@ -181,7 +183,6 @@ pub(super) struct Node {
     shared: *const State,
     /// Which of them it is.
     case: u32,
-    note: Note,
     links: UnsafeCell<Links>,
 }
 
@@ -196,8 +197,8 @@ impl Node {
     }
 
     fn with_state(own: State, note: Note) -> Node {
-        let links = Links { prev: ptr::null(), next: ptr::null(), waiter: None };
-        Node { own, shared: ptr::null(), case: 0, note, links: UnsafeCell::new(links) }
+        let links = Links { prev: ptr::null(), next: ptr::null(), waiter: None, note };
+        Node { own, shared: ptr::null(), case: 0, links: UnsafeCell::new(links) }
     }
 
     /// Makes it a case of a selection. Whoever puts it into a list answers for `state` being there as long as the node.
@@ -205,10 +206,6 @@ impl Node {
         assert!(case < CASES, "a selection of {CASES} cases at most");
         self.shared = state;
         self.case = case as u32;
-    }
-
-    pub(super) fn note(&self) -> Note {
-        self.note
     }
 
     /// The state word.
