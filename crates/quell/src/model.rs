@@ -130,7 +130,7 @@ impl Waiters {
 
     /// Grants `token` to the first; says whether there was one.
     pub fn grant_one(&self, token: u32) -> bool {
-        self.0.grant_one(|_| token)
+        self.0.grant_one(token)
     }
 
     /// Grants `token` to all; says to how many.

@@ -81,6 +81,30 @@ fn a_lock_excludes_three() {
     });
 }
 
+/// Somebody takes the lock in the moment between its release and the hand-over: the waiter is not forgotten.
+#[test]
+fn a_lock_that_is_taken_before_it_is_handed_over_wakes_its_waiter_later() {
+    both_ways(2, || {
+        let counter = Counter::new();
+        counter.lock.lock().unwrap();
+        let waiter = Arc::clone(&counter);
+        let waiter = thread::spawn(move || waiter.add(&Wait::new()).unwrap());
+        let barger = Arc::clone(&counter);
+        let barger = thread::spawn(move || {
+            let taken = barger.lock.try_lock();
+            if taken {
+                // SAFETY: we hold the lock.
+                barger.value.with_mut(|value| unsafe { *value += 1 });
+                barger.lock.unlock();
+            }
+            u32::from(taken)
+        });
+        counter.lock.unlock();
+        waiter.join().unwrap();
+        counter.expect(1 + barger.join().unwrap());
+    });
+}
+
 /// The waiter is interrupted while the holder unlocks: it has the lock or the interrupt, not both, and the lock
 /// ends up free.
 #[test]

@@ -258,7 +258,7 @@ impl Condition {
             return 0;
         }
         if count == 1 {
-            return usize::from(self.queue.grant_one(|_| 0));
+            return usize::from(self.queue.grant_one(0));
         }
         loop {
             let mut granting = self.queue.granting::<BATCH>();

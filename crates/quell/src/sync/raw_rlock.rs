@@ -1,8 +1,9 @@
 //! The lock that its owner may take again, without data.
 //!
-//! A [`RawLock`], the owner's id, and a depth. `owner` is written by the holder only: its own id after it took the
-//! lock, 0 before it frees it. A thread that reads its own id there wrote it itself; any other value means only
-//! "not me". So Relaxed is enough for it, and the depth belongs to the owner.
+//! A [`RawLock`], the owner's id, and how often the owner has taken it again. `owner` is written by the holder only: its
+//! own id after it took the lock, 0 before it frees it. A thread that reads its own id there wrote it itself; any
+//! other value means only "not me". So Relaxed is enough for it, and the count belongs to the owner. It is 0 whenever
+//! the lock is free, so that who takes the lock once neither reads nor writes it before the release.
 
 use super::RawLock;
 use crate::interrupt::Interrupted;
@@ -27,7 +28,8 @@ use std::num::NonZeroU64;
 /// ```
 pub struct RawRLock {
     raw: RawLock,
-    depth: AtomicU32,
+    /// Beyond the first time.
+    again: AtomicU32,
     owner: AtomicU64,
 }
 
@@ -60,7 +62,7 @@ impl RawRLock {
     const_fn! {
         /// A free lock.
         pub fn new() -> RawRLock {
-            RawRLock { raw: RawLock::new(), depth: AtomicU32::new(0), owner: AtomicU64::new(0) }
+            RawRLock { raw: RawLock::new(), again: AtomicU32::new(0), owner: AtomicU64::new(0) }
         }
     }
 
@@ -71,12 +73,12 @@ impl RawRLock {
     #[inline]
     pub fn try_lock(&self) -> bool {
         let me = current_id();
-        if self.again(me) {
+        if self.taken_again(me) {
             return true;
         }
         let taken = self.raw.try_lock();
         if taken {
-            self.own(me, 1);
+            self.owner.store(me, Relaxed);
         }
         taken
     }
@@ -91,9 +93,9 @@ impl RawRLock {
     #[inline]
     pub fn lock(&self) -> Result<(), Interrupted> {
         let me = current_id();
-        if !self.again(me) {
+        if !self.taken_again(me) {
             self.raw.lock()?;
-            self.own(me, 1);
+            self.owner.store(me, Relaxed);
         }
         Ok(())
     }
@@ -108,9 +110,9 @@ impl RawRLock {
     #[inline]
     pub fn lock_with(&self, wait: &Wait) -> Result<(), WaitError> {
         let me = current_id();
-        if !self.again(me) {
+        if !self.taken_again(me) {
             self.raw.lock_with(wait)?;
-            self.own(me, 1);
+            self.owner.store(me, Relaxed);
         }
         Ok(())
     }
@@ -122,9 +124,9 @@ impl RawRLock {
     #[inline]
     pub fn lock_uninterruptible(&self) {
         let me = current_id();
-        if !self.again(me) {
+        if !self.taken_again(me) {
             self.raw.lock_uninterruptible();
-            self.own(me, 1);
+            self.owner.store(me, Relaxed);
         }
     }
 
@@ -137,13 +139,21 @@ impl RawRLock {
         if !self.is_owned() {
             return Err(NotOwner { owner: self.owner() });
         }
-        let depth = self.depth.load(Relaxed) - 1;
-        self.depth.store(depth, Relaxed);
-        if depth == 0 {
-            self.owner.store(0, Relaxed);
-            self.raw.unlock();
+        Ok(self.unlock_owned())
+    }
+
+    /// [`unlock`](RawRLock::unlock) for who knows that the current thread owns it.
+    #[inline]
+    pub(super) fn unlock_owned(&self) -> bool {
+        debug_assert!(self.is_owned(), "a guard stays in its thread");
+        let again = self.again.load(Relaxed);
+        if again > 0 {
+            self.again.store(again - 1, Relaxed);
+            return false;
         }
-        Ok(depth == 0)
+        self.owner.store(0, Relaxed);
+        self.raw.unlock();
+        true
     }
 
     /// Who owns it. Out of date as soon as it is known, unless it is the current thread.
@@ -153,7 +163,10 @@ impl RawRLock {
 
     /// How often its owner has taken it. Out of date as soon as it is known, unless the owner asks.
     pub fn depth(&self) -> u32 {
-        self.depth.load(Relaxed)
+        match self.owner.load(Relaxed) {
+            0 => 0,
+            _ => self.again.load(Relaxed).saturating_add(1),
+        }
     }
 
     /// Whether the current thread owns it.
@@ -176,11 +189,11 @@ impl RawRLock {
         if !self.is_owned() {
             return Err(NotOwner { owner: self.owner() });
         }
-        let depth = self.depth.load(Relaxed);
-        self.depth.store(0, Relaxed);
+        let again = self.again.load(Relaxed);
+        self.again.store(0, Relaxed);
         self.owner.store(0, Relaxed);
         self.raw.unlock();
-        Ok(depth)
+        Ok(again + 1)
     }
 
     /// Takes the lock, which the current thread does not own, as often as `depth` says. Waits for it as `wait` says.
@@ -190,13 +203,14 @@ impl RawRLock {
     pub fn acquire_restore(&self, depth: u32, wait: &Wait) -> Result<(), WaitError> {
         debug_assert!(depth > 0 && !self.is_owned());
         self.raw.lock_with(wait)?;
-        self.own(current_id(), depth);
+        self.owner.store(current_id(), Relaxed);
+        self.again.store(depth - 1, Relaxed);
         Ok(())
     }
 
     /// Free, whoever held it or waited. Only for the child of a fork, where no other thread is.
     pub fn reset_after_fork(&self) {
-        self.depth.store(0, Relaxed);
+        self.again.store(0, Relaxed);
         self.owner.store(0, Relaxed);
         self.raw.reset_after_fork();
     }
@@ -207,19 +221,15 @@ impl RawRLock {
     }
 
     #[inline]
-    fn again(&self, me: u64) -> bool {
+    fn taken_again(&self, me: u64) -> bool {
         if self.owner.load(Relaxed) != me {
             return false;
         }
-        let depth = self.depth.load(Relaxed).checked_add(1).expect("the lock was taken 2^32 times");
-        self.depth.store(depth, Relaxed);
+        let again = self.again.load(Relaxed);
+        // The whole depth is still a u32.
+        assert!(again < u32::MAX - 1, "the lock was taken 2^32 times");
+        self.again.store(again + 1, Relaxed);
         true
-    }
-
-    #[inline]
-    fn own(&self, me: u64, depth: u32) {
-        self.owner.store(me, Relaxed);
-        self.depth.store(depth, Relaxed);
     }
 }
 

@@ -270,7 +270,7 @@ impl<T: ?Sized> Deref for MappedRLockGuard<'_, T> {
 impl<T: ?Sized> Drop for MappedRLockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.raw.unlock().expect("a guard stays in its thread");
+        self.raw.unlock_owned();
     }
 }
 
@@ -292,7 +292,7 @@ impl<T: ?Sized> Deref for RLockGuard<'_, T> {
 impl<T: ?Sized> Drop for RLockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.raw.unlock().expect("a guard stays in its thread");
+        self.lock.raw.unlock_owned();
     }
 }
 

@@ -7,26 +7,16 @@ use std::time::Instant;
 /// How many are woken in one go. Those beyond wait until the list's lock has been free for a moment.
 const BATCH: usize = if cfg!(any(quell_loom, quell_shuttle)) { 2 } else { 32 };
 
-/// What [`WaitQueue::grant_one`] found.
-pub(crate) struct Grant {
-    /// What the waiter that is granted has to tell. `None`: there is no waiter.
-    pub(crate) waiter: Option<Note>,
-    /// Nodes are left in the list.
-    pub(crate) more: bool,
-}
-
 impl WaitQueue {
-    /// Grants to the first waiter that has not left. `decide` runs under the list's lock, is told what was found,
-    /// changes the primitive's own state, and answers with the token. Says whether there was a waiter.
+    /// Grants to the first waiter that has not left. Says whether there was one.
     #[cold]
-    pub(crate) fn grant_one(&self, decide: impl FnOnce(Grant) -> u32) -> bool {
+    pub(crate) fn grant_one(&self, token: u32) -> bool {
         let mut granting = self.granting::<1>();
-        let waiter = granting.claim();
-        let token = decide(Grant { waiter, more: !granting.is_empty() });
-        if waiter.is_some() {
+        let found = granting.claim().is_some();
+        if found {
             granting.publish(token);
         }
-        waiter.is_some()
+        found
     }
 
     /// Grants to every waiter that is in the list now, and has not left when its turn comes. `decide` runs under the
@@ -184,7 +174,9 @@ impl<'a, const N: usize> Granting<'a, N> {
             // SAFETY: nodes in the list are alive while we hold its lock.
             let node = unsafe { &*at };
             if node.is_waiting() {
-                tell(&node.note());
+                // SAFETY: we hold the list's lock, and keep no reference to its links.
+                let note = unsafe { node.links() }.note;
+                tell(&note);
             }
             // SAFETY: as above.
             at = unsafe { node.links() }.next;
