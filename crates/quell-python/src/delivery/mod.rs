@@ -135,6 +135,12 @@ pub fn kick_main() -> bool {
     signal::kick_main()
 }
 
+/// The same, for a caller that has its own way to make the main thread handle the signal: it is given the number, while it is
+/// certain that the handler stays installed.
+pub fn kick_main_by(send: impl FnOnce(std::ffi::c_int) -> bool) -> bool {
+    signal::kick_main_by(send)
+}
+
 /// Takes back everything that is pending in `target`; returns how many interrupts that were.
 pub fn withdraw_all(_py: Python<'_>, target: &Target) -> usize {
     target.record().thread().withdraw_all()

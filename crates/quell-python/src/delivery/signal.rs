@@ -178,11 +178,17 @@ static WINDOW: AtomicU8 = AtomicU8::new(OPEN);
 
 /// See [`kick_main`](super::kick_main).
 pub(super) fn kick_main() -> bool {
+    // The main thread does not end before the process.
+    kick_main_by(|_| send(MAIN.load(GIL)))
+}
+
+/// See [`kick_main_by`](super::kick_main_by).
+pub(super) fn kick_main_by(send: impl FnOnce(c_int) -> bool) -> bool {
     if WINDOW.compare_exchange(OPEN, KICKING, SeqCst, SeqCst).is_err() {
         return false;
     }
-    // The main thread does not end before the process.
-    let sent = send(MAIN.load(GIL));
+    let number = SIGNAL.load(GIL);
+    let sent = number > 0 && send(number);
     WINDOW.store(OPEN, SeqCst);
     sent
 }

@@ -47,6 +47,7 @@ mod progress;
 mod report;
 mod session;
 mod signals;
+mod unblockable;
 pub mod units;
 mod usage;
 pub mod watchdog;

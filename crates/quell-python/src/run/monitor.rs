@@ -6,13 +6,13 @@
 //! descriptors can still be reported on.
 
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::ladder::PACE;
 use super::limits::Reached;
 use super::progress::Progress;
 use super::session::{Fired, Session};
-use super::{children, end, meter, place};
+use super::{children, end, meter, place, unblockable};
 use crate::delivery;
 
 /// The body of the thread.
@@ -54,14 +54,16 @@ pub(super) fn body(session: &'static Session) {
 }
 
 /// While nobody has got through to the main thread, signals it: native code that keeps the GIL may run signal handlers now
-/// and then, as regular expressions do, and the handler interrupts ([`on_main_signal`](super::deliverer::on_main_signal)). Returns when to
-/// look again.
+/// and then, as regular expressions do, and the handler interrupts ([`on_main_signal`](super::deliverer::on_main_signal)). Afterwards the
+/// delivery does, but for a thread that blocks its signal ([`unblockable`]). Returns when to look again.
 fn urge(session: &Session, now: Instant) -> Instant {
-    if session.is_ready() && !session.asked_main.load(SeqCst) {
-        delivery::kick_main();
-        return now + PACE;
+    if session.is_ready() {
+        if !session.asked_main.load(SeqCst) {
+            delivery::kick_main();
+        }
+        unblockable::kick(session);
     }
-    now + Duration::from_secs(3600)
+    now + PACE
 }
 
 /// When the time limit is over; `None` without one.

@@ -72,6 +72,13 @@ pub(super) fn thread(tid: u64) -> Option<Stat> {
     parse_stat(&String::from_utf8_lossy(&fs::read(format!("/proc/self/task/{tid}/stat")).ok()?))
 }
 
+/// The signals that a thread of this process blocks, the first in the lowest bit.
+pub(super) fn blocked_signals(tid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/self/task/{tid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
 /// The number and the first argument of the system call that a thread of this process sleeps in.
 pub(super) fn system_call(tid: u64) -> Option<(i64, u64)> {
     let text = fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).ok()?;

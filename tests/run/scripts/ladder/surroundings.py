@@ -47,8 +47,29 @@ def own_handlers() -> None:
 @script
 def blocks_all_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        ready()
+        time.sleep(3600)
+    finally:
+        note("cleaned up")
+
+
+@script
+def blocks_all_signals_and_reads() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+    reader, _writer = os.pipe()
+    try:
+        ready()
+        os.read(reader, 1)
+    finally:
+        note("cleaned up")
+
+
+@script
+def blocks_all_signals_and_waits_for_one() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     ready()
-    time.sleep(3600)  # blocks_all_signals
+    signal.sigwait(signal.valid_signals())
 
 
 @script
