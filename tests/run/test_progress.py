@@ -137,6 +137,27 @@ def test_without_limits_it_has_nothing_to_compare_with(way: Way) -> None:
         terminal.close()
 
 
+@pytest.mark.parametrize(
+    ("last", "code"),
+    [
+        ("os._exit(3)", 3),
+        ("os.execvp('sh', ['sh', '-c', 'exit 4'])", 4),
+        ("sys.exit('why')", 1),
+        ("threading.Thread(target=os._exit, args=(5,)).start(); sys.stdin.read()", 5),
+    ],
+)
+def test_it_is_erased_however_the_script_ends(way: Way, last: str, code: int) -> None:
+    terminal = Terminal(way, LIMITS, f"import os, sys, threading; sys.stdin.read(); {last}")
+    try:
+        terminal.expect(LINE)
+        assert terminal.finish() == (code, "")
+        # What the script writes itself is written over it.
+        (rest,) = screen(terminal.written) or [""]
+        assert rest.startswith("why") if code == 1 else not rest
+    finally:
+        terminal.close()
+
+
 def test_it_is_gone_before_the_report(way: Way) -> None:
     options = ["--progress", "--timeout", "1s"]
     terminal = Terminal(way, options, "import sys; sys.stdin.read()")
@@ -166,10 +187,12 @@ def test_the_scripts_own_lines_are_whole(way: Way) -> None:
         terminal.expect(LINE)
         assert terminal.finish() == (0, "")
         *before, last = screen(terminal.written)
-        assert before == [f"line {n}" for n in range(3000)]
-        # Written over the line, of which the rest stays.
+        # Each is written over the line, of which the rest stays where it is longer.
+        assert len(before) == 3000
+        assert all(line.startswith(f"line {n}") for n, line in enumerate(before))
         assert last.startswith("the last")
-        assert b"the last\r\n" in terminal.written
+        for n in range(3000):
+            assert f"line {n}\r\n".encode() in terminal.written
     finally:
         terminal.close()
 

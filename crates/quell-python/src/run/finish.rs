@@ -56,6 +56,7 @@ pub(super) fn after_finalization() {
         return;
     }
     session.set_finalized();
+    session.progress.hide();
     if let Some(fired) = session.fired() {
         end(session, fired);
     }

@@ -57,12 +57,13 @@ unsafe fn status(arguments: *mut Object, count: ffi::Py_ssize_t, names: Object) 
     }
 }
 
-/// Ends the process if it owns the run and a limit was reached; otherwise returns.
+/// Ends the process if it owns the run and a limit was reached; otherwise returns, with nothing of quell's on the terminal.
 fn after_a_limit(status: i32) {
     let Some(session) = Session::current() else { return };
     if session.is_fork || session.pid != std::process::id() as i32 {
         return;
     }
+    session.progress.hide();
     let Some(fired) = session.fired() else { return };
     session.facts().notes.push(format!("the script left by os._exit({status})"));
     finish::conclude(session, fired);

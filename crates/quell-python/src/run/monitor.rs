@@ -10,14 +10,14 @@ use std::time::Instant;
 
 use super::ladder::PACE;
 use super::limits::Reached;
-use super::progress::Progress;
 use super::session::{Fired, Session};
 use super::{children, end, meter, place, unblockable};
 use crate::delivery;
 
 /// The body of the thread.
 pub(super) fn body(session: &'static Session) {
-    let mut progress = Progress::new(session);
+    let progress = &session.progress;
+    progress.prepare(session);
     if session.fired().is_some() {
         // A fork made after the limit.
         prepare_to_end(session);
@@ -28,14 +28,14 @@ pub(super) fn body(session: &'static Session) {
             return;
         }
         if session.presses.count() >= 3 {
-            progress.clear();
+            progress.hide();
             end::insisted(session);
         }
         let now = Instant::now();
         let next = match session.fired() {
             None => {
                 if let Some(reached) = reached(session, now) {
-                    progress.clear();
+                    progress.hide();
                     fire(session, reached, now);
                     continue;
                 }

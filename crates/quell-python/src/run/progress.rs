@@ -1,51 +1,78 @@
 //! The progress line: time against the limit, processor time, memory, threads. Shown on a terminal, in place.
 
-use std::io::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::output;
 use super::session::Session;
 use super::units::{show_duration, show_size};
 
 const EVERY: Duration = Duration::from_millis(200);
 
-/// The line on the terminal, if it is to be shown at all.
-pub(super) struct Progress {
+/// A terminal that takes nothing, as after Ctrl-S, must not keep anybody from the time.
+const PATIENCE: Duration = Duration::from_millis(2);
+
+/// The line on the terminal; part of the session. Drawn by the monitor, hidden by whoever ends the process or the script.
+#[derive(Debug, Default)]
+pub(super) struct Progress(Mutex<Line>);
+
+#[derive(Debug, Default)]
+struct Line {
+    /// When it is drawn the next time; never if it is not to be shown at all.
     due: Option<Instant>,
     shown: bool,
+    hidden: bool,
+}
+
+impl Line {
+    fn erase(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            output::to_stderr(b"\r\x1b[K", PATIENCE);
+        }
+    }
 }
 
 impl Progress {
-    pub(super) fn new(session: &Session) -> Self {
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks whether it is wanted, and there is a terminal.
+    pub(super) fn prepare(&self, session: &Session) {
         // SAFETY: asks only.
-        let terminal = unsafe { libc::isatty(libc::STDERR_FILENO) } == 1;
-        let wanted = session.plan.progress && terminal && !session.is_fork;
-        Self { due: wanted.then(|| session.started + EVERY), shown: false }
+        let terminal = || unsafe { libc::isatty(libc::STDERR_FILENO) } == 1;
+        if session.plan.progress && !session.is_fork && terminal() {
+            self.line().due = Some(session.started + EVERY);
+        }
     }
 
     /// Shows the figures if it is time to, and says when it will be again.
-    pub(super) fn show(&mut self, session: &Session, now: Instant) -> Option<Instant> {
-        let due = self.due?;
-        if session.is_finalized() {
-            self.clear();
-            return None;
-        }
+    pub(super) fn show(&self, session: &Session, now: Instant) -> Option<Instant> {
+        let mut it = self.line();
+        let due = it.due?;
         if now < due {
             return Some(due);
         }
-        let line = line(session, now);
-        // In one write, so that a line of the script is not cut; back to the first column, rest of the line erased.
-        let _ = std::io::stderr().write_all(format!("\r{line}\x1b[K\r").as_bytes());
-        self.shown = true;
+        if !it.hidden {
+            // In one write, so that a line of the script is not cut; back to the first column, rest of the line erased.
+            let text = format!("\r{}\x1b[K\r", line(session, now));
+            output::to_stderr(text.as_bytes(), PATIENCE);
+            it.shown = true;
+        }
         let next = now + EVERY;
-        self.due = Some(next);
+        it.due = Some(next);
         Some(next)
     }
 
-    /// Takes the line away.
-    pub(super) fn clear(&mut self) {
-        if std::mem::take(&mut self.shown) {
-            let _ = std::io::stderr().write_all(b"\r\x1b[K");
-        }
+    /// Takes the line away. When this returns none is there, and none will be drawn until [`unhide`](Self::unhide).
+    pub(super) fn hide(&self) {
+        let mut it = self.line();
+        it.hidden = true;
+        it.erase();
+    }
+
+    pub(super) fn unhide(&self) {
+        self.line().hidden = false;
     }
 }
 

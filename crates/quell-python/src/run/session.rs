@@ -19,6 +19,7 @@ use super::crew::Crew;
 use super::facts::Facts;
 use super::limits::Reached;
 use super::meter::Readings;
+use super::progress::Progress;
 use super::signals::Presses;
 use super::watchdog::leash::Leash;
 use crate::native::Door;
@@ -43,6 +44,7 @@ pub(super) struct Session {
     pub(super) readings: Readings,
     pub(super) presses: Presses,
     pub(super) leash: Leash,
+    pub(super) progress: Progress,
     /// Whether the main thread has been interrupted for the limit, by whomever.
     pub(super) asked_main: AtomicBool,
     stopping: AtomicBool,
@@ -90,6 +92,7 @@ impl Session {
             readings: Readings::default(),
             presses: Presses::default(),
             leash: Leash::default(),
+            progress: Progress::default(),
             asked_main: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             readiness: AtomicU8::new(Readiness::Starting as u8),

@@ -75,12 +75,34 @@ impl Drop for Watched {
 
 // ---- replacing
 
+/// Nothing of quell's on the terminal for the length of a call.
+struct Hidden(Option<&'static Session>);
+
+impl Hidden {
+    fn start() -> Self {
+        let own = std::process::id() as i32;
+        let session = Session::current().filter(|session| session.pid == own);
+        if let Some(session) = session {
+            session.progress.hide();
+        }
+        Self(session)
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Some(session) = self.0 {
+            session.progress.unhide();
+        }
+    }
+}
+
 unsafe extern "C" fn execv(
     module: Object,
     arguments: *mut Object,
     count: ffi::Py_ssize_t,
 ) -> Object {
-    let _watched = Watched::start(Intent::Exec);
+    let (_watched, _hidden) = (Watched::start(Intent::Exec), Hidden::start());
     // SAFETY: called by the interpreter, as the original is to be.
     unsafe { EXECV.fast(module, arguments, count) }
 }
@@ -91,7 +113,7 @@ unsafe extern "C" fn execve(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    let _watched = Watched::start(Intent::Exec);
+    let (_watched, _hidden) = (Watched::start(Intent::Exec), Hidden::start());
     // SAFETY: as above.
     unsafe { EXECVE.keywords(module, arguments, count, names) }
 }
