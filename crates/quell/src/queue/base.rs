@@ -4,7 +4,7 @@
 use super::error::{GetError, PutError};
 use super::kind::Kind;
 use super::state::{End, State, Step, Wake};
-use crate::park::Burst;
+use crate::park::{Burst, BurstGuard};
 use crate::wait::{Wait, WaitError, WaitQueue};
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -86,7 +86,10 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
     /// [`PutError::Interrupted`], [`PutError::ShutDown`]. The item comes back in the error.
     #[inline]
     pub fn put(&self, item: T) -> Result<(), PutError<T>> {
-        self.put_with(item, &Wait::new())
+        match self.put_fast(item) {
+            Ok(()) => Ok(()),
+            Err((item, state)) => self.put_slow(item, state, &Wait::new()),
+        }
     }
 
     /// Puts an item; waits for room for `time` at most. An interruption point, if it has to wait.
@@ -122,18 +125,38 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
     /// [`PutError::ShutDown`], and as the options allow. The item comes back in the error.
     #[inline]
     pub fn put_with(&self, item: T, wait: &Wait) -> Result<(), PutError<T>> {
-        let mut slot = Some(item);
-        match self.step(End::Put, &mut slot) {
-            Step::Moved => Ok(()),
-            Step::ShutDown => Err(PutError::ShutDown(there(slot))),
-            Step::Wait => self.put_slow(slot, wait),
+        match self.put_fast(item) {
+            Ok(()) => Ok(()),
+            Err((item, state)) => self.put_slow(item, state, wait),
         }
+    }
+
+    /// What most puts are: there is room, and nobody waits. If it is not so, nothing was done, and the lock is held.
+    #[inline(always)]
+    fn put_fast(&self, item: T) -> Result<(), (T, BurstGuard<'_, State<T, K>>)> {
+        let mut state = self.state.lock();
+        state.push(item).map_err(|item| (item, state))
     }
 
     #[cold]
     #[inline(never)]
-    fn put_slow(&self, mut slot: Option<T>, wait: &Wait) -> Result<(), PutError<T>> {
-        Err(match self.wait_at(End::Put, &mut slot, wait) {
+    fn put_slow(
+        &self,
+        item: T,
+        state: BurstGuard<'_, State<T, K>>,
+        wait: &Wait,
+    ) -> Result<(), PutError<T>> {
+        let mut slot = Some(item);
+        let mut wake = Wake::default();
+        let mut state = state; // dropped before `wake`
+        let ended = match state.put(&mut slot, &mut wake) {
+            Step::Wait => self.wait_at(End::Put, state, &mut slot, wait),
+            step => {
+                drop(state);
+                Ok(step)
+            }
+        };
+        Err(match ended {
             Ok(Step::ShutDown) => PutError::ShutDown(there(slot)),
             Ok(_) => return Ok(()),
             Err(WaitError::TimedOut) => PutError::TimedOut(there(slot)),
@@ -150,8 +173,21 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
     /// [`PutError::Full`], [`PutError::ShutDown`]. The item comes back in the error.
     #[inline]
     pub fn try_put(&self, item: T) -> Result<(), PutError<T>> {
+        match self.put_fast(item) {
+            Ok(()) => Ok(()),
+            Err((item, state)) => self.try_put_slow(item, state),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn try_put_slow(&self, item: T, state: BurstGuard<'_, State<T, K>>) -> Result<(), PutError<T>> {
         let mut slot = Some(item);
-        match self.step(End::Put, &mut slot) {
+        let mut wake = Wake::default();
+        let mut state = state; // dropped before `wake`
+        let step = state.put(&mut slot, &mut wake);
+        drop(state);
+        match step {
             Step::Moved => Ok(()),
             Step::Wait => Err(PutError::Full(there(slot))),
             Step::ShutDown => Err(PutError::ShutDown(there(slot))),
@@ -164,7 +200,10 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
     /// [`GetError::Interrupted`]; [`GetError::ShutDown`] if the queue is shut down and empty.
     #[inline]
     pub fn get(&self) -> Result<T, GetError> {
-        self.get_with(&Wait::new())
+        match self.get_fast() {
+            Ok(item) => Ok(item),
+            Err(state) => self.get_slow(state, &Wait::new()),
+        }
     }
 
     /// Takes the next item; waits for one for `time` at most. An interruption point, if it has to wait.
@@ -201,19 +240,32 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
     /// [`GetError::ShutDown`] if the queue is shut down and empty, and as the options allow. No item was taken.
     #[inline]
     pub fn get_with(&self, wait: &Wait) -> Result<T, GetError> {
-        let mut slot = None;
-        match self.step(End::Get, &mut slot) {
-            Step::Moved => Ok(there(slot)),
-            Step::ShutDown => Err(GetError::ShutDown),
-            Step::Wait => self.get_slow(wait),
+        match self.get_fast() {
+            Ok(item) => Ok(item),
+            Err(state) => self.get_slow(state, wait),
         }
+    }
+
+    /// What most gets are: there is an item, and nobody waits. If it is not so, nothing was done, and the lock is held.
+    #[inline(always)]
+    fn get_fast(&self) -> Result<T, BurstGuard<'_, State<T, K>>> {
+        let mut state = self.state.lock();
+        state.pop().ok_or(state)
     }
 
     #[cold]
     #[inline(never)]
-    fn get_slow(&self, wait: &Wait) -> Result<T, GetError> {
+    fn get_slow(&self, mut state: BurstGuard<'_, State<T, K>>, wait: &Wait) -> Result<T, GetError> {
         let mut slot = None;
-        Err(match self.wait_at(End::Get, &mut slot, wait) {
+        let mut wake = Wake::default();
+        let ended = match state.get(&mut slot, &mut wake) {
+            Step::Wait => self.wait_at(End::Get, state, &mut slot, wait),
+            step => {
+                drop(state);
+                Ok(step)
+            }
+        };
+        Err(match ended {
             Ok(Step::ShutDown) => GetError::ShutDown,
             Ok(_) => return Ok(there(slot)),
             Err(WaitError::TimedOut) => GetError::TimedOut,
@@ -229,8 +281,21 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
     /// [`GetError::Empty`]; [`GetError::ShutDown`] if the queue is shut down and empty.
     #[inline]
     pub fn try_get(&self) -> Result<T, GetError> {
+        match self.get_fast() {
+            Ok(item) => Ok(item),
+            Err(state) => self.try_get_slow(state),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn try_get_slow(&self, state: BurstGuard<'_, State<T, K>>) -> Result<T, GetError> {
         let mut slot = None;
-        match self.step(End::Get, &mut slot) {
+        let mut wake = Wake::default();
+        let mut state = state; // dropped before `wake`
+        let step = state.get(&mut slot, &mut wake);
+        drop(state);
+        match step {
             Step::Moved => Ok(there(slot)),
             Step::Wait => Err(GetError::Empty),
             Step::ShutDown => Err(GetError::ShutDown),
@@ -238,7 +303,6 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
     }
 
     /// One step, without waiting.
-    #[inline(always)]
     pub(super) fn step(&self, end: End, slot: &mut Option<T>) -> Step {
         let mut wake = Wake::default();
         self.state.lock().step(end, slot, &mut wake)

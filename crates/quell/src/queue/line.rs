@@ -236,7 +236,6 @@ impl<T> Line<T> {
     }
 
     /// Whether somebody is in it who has not left, and has another turn than this.
-    #[cold]
     pub(super) fn has_other_than(&self, turn: *const Turn) -> bool {
         let mut at = self.first;
         // SAFETY: nodes in the line are alive, and so are their turns.
@@ -253,7 +252,6 @@ impl<T> Line<T> {
     }
 
     /// Claims the first who has not left, and takes it out of the line.
-    #[cold]
     pub(super) fn claim(&mut self) -> Option<Claimed<T>> {
         let mut at = self.first;
         // SAFETY: nodes in the line are alive, and so are their turns.

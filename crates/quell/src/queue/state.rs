@@ -82,8 +82,25 @@ impl<T, K: Kind<T>> State<T, K> {
         }
     }
 
-    /// [`put`](State::put) or [`get`](State::get).
+    /// A put of an item that there is room for, when nobody waits for one. The item, if it is not so.
     #[inline(always)]
+    pub(super) fn push(&mut self, item: T) -> Result<(), T> {
+        if self.shut_down || !self.getters.is_empty() || !self.has_room() {
+            return Err(item);
+        }
+        // Counted first: should the items' own order panic in `push`, the item is among them.
+        self.unfinished += 1;
+        K::push(&mut self.items, item);
+        Ok(())
+    }
+
+    /// A get when nobody waits to put.
+    #[inline(always)]
+    pub(super) fn pop(&mut self) -> Option<T> {
+        if self.putters.is_empty() { K::pop(&mut self.items) } else { None }
+    }
+
+    /// [`put`](State::put) or [`get`](State::get).
     pub(super) fn step(&mut self, end: End, slot: &mut Option<T>, wake: &mut Wake) -> Step {
         match end {
             End::Get => self.get(slot, wake),
@@ -100,7 +117,6 @@ impl<T, K: Kind<T>> State<T, K> {
     }
 
     /// Moves the item out of `slot`, if it can be put.
-    #[inline(always)]
     pub(super) fn put(&mut self, slot: &mut Option<T>, wake: &mut Wake) -> Step {
         if self.shut_down {
             return Step::ShutDown;
@@ -111,15 +127,15 @@ impl<T, K: Kind<T>> State<T, K> {
         if !self.has_room() {
             return Step::Wait;
         }
-        let Some(item) = slot.take() else { return Step::Moved };
-        // Counted first: should the items' own order panic in `push`, the item is among them.
-        self.unfinished += 1;
-        K::push(&mut self.items, item);
+        if let Some(item) = slot.take() {
+            // Counted first: see `push`.
+            self.unfinished += 1;
+            K::push(&mut self.items, item);
+        }
         Step::Moved
     }
 
     /// Moves an item into `slot`, if there is one.
-    #[inline(always)]
     pub(super) fn get(&mut self, slot: &mut Option<T>, wake: &mut Wake) -> Step {
         let item = K::pop(&mut self.items);
         if item.is_some() {
@@ -136,7 +152,6 @@ impl<T, K: Kind<T>> State<T, K> {
     }
 
     /// Gives the item to the first who waits for one. False: nobody does.
-    #[cold]
     fn hand_over(&mut self, slot: &mut Option<T>, wake: &mut Wake) -> bool {
         let Some(mut getter) = self.getters.claim() else { return false };
         self.unfinished += 1;
@@ -146,7 +161,6 @@ impl<T, K: Kind<T>> State<T, K> {
     }
 
     /// Takes the item of the first who waits for a getter: a rendezvous. False: nobody does.
-    #[cold]
     fn take_over(&mut self, slot: &mut Option<T>, wake: &mut Wake) -> bool {
         if self.shut_down {
             return false;
@@ -159,7 +173,6 @@ impl<T, K: Kind<T>> State<T, K> {
     }
 
     /// Lets the first who waits for room put its item, if there is room. False: there is none, or nobody waits.
-    #[cold]
     pub(super) fn admit(&mut self, wake: &mut Wake) -> bool {
         if self.shut_down || !self.has_room() {
             return false;

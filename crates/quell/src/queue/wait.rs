@@ -3,7 +3,8 @@
 use super::base::QueueOf;
 use super::kind::Kind;
 use super::line::{Node, Turn};
-use super::state::{End, SHUT_DOWN, Step, Wake};
+use super::state::{End, SHUT_DOWN, State, Step};
+use crate::park::BurstGuard;
 use crate::thread::{current, registered};
 use crate::wait::{Wait, WaitError, Waiter, block};
 use std::time::Instant;
@@ -15,30 +16,24 @@ use std::time::Instant;
 const LOOKS: u32 = if cfg!(any(quell_loom, quell_shuttle)) { 0 } else { 128 };
 
 impl<T, K: Kind<T>> QueueOf<T, K> {
-    /// One step, waiting for it as `wait` says. If it ends otherwise, nothing was moved.
+    /// Waits as `wait` says, after a step came to that, for somebody else to make it. If it ends otherwise, nothing was
+    /// moved. Under the lock that the step was made under until the thread is in line.
     pub(super) fn wait_at(
         &self,
         end: End,
+        mut state: BurstGuard<'_, State<T, K>>,
         slot: &mut Option<T>,
         wait: &Wait,
     ) -> Result<Step, WaitError> {
-        let slot: *mut Option<T> = slot;
         let turn = Turn::awake();
         let node = Node::new();
-        // SAFETY: in no line.
-        unsafe { node.bind(&turn, 0, slot) };
-        {
-            let mut wake = Wake::default();
-            let mut state = self.state.lock();
-            // SAFETY: the node is in no line, so the slot is ours.
-            let step = state.step(end, unsafe { &mut *slot }, &mut wake);
-            if step != Step::Wait {
-                return Ok(step);
-            }
-            // SAFETY: node, turn and slot stay where they are until the node was granted or has quit, below; `InLine`
-            // sees to it that nothing unwinds past it before.
-            unsafe { state.line(end).join(&node) };
+        // SAFETY: in no line. Then: node, turn and slot stay where they are, and are not touched, until the node was
+        // granted or has quit, below; `InLine` sees to it that nothing unwinds past it before.
+        unsafe {
+            node.bind(&turn, 0, slot);
+            state.line(end).join(&node);
         }
+        drop(state);
         let in_line = InLine;
         let ended = self.sleep(&turn, &node, wait);
         if ended.is_err() {
