@@ -94,11 +94,14 @@ impl<T> Kind<T> for Lifo {
     }
 }
 
-/// A heap, and the number the next item gets.
+/// A heap, and the numbers that items get.
 #[derive(Debug)]
 pub struct Heap<T> {
     heap: BinaryHeap<Reverse<Ranked<T>>>,
+    /// Of the next that is put: counts up from 0.
     next: i64,
+    /// Of the last that was put back: counts down from 0, so that it comes before all its equals.
+    back: i64,
 }
 
 /// An item with the number that tells it from its equals.
@@ -131,7 +134,7 @@ impl<T: Ord> Eq for Ranked<T> {}
 impl<T: Ord> Kind<T> for Priority {
     type Items = Heap<T>;
 
-    const EMPTY: Heap<T> = Heap { heap: BinaryHeap::new(), next: 0 };
+    const EMPTY: Heap<T> = Heap { heap: BinaryHeap::new(), next: 0, back: 0 };
 
     fn push(items: &mut Heap<T>, item: T) {
         let number = items.next;
@@ -144,8 +147,8 @@ impl<T: Ord> Kind<T> for Priority {
     }
 
     fn put_back(items: &mut Heap<T>, item: T) {
-        // Before all its equals: it was the first of them.
-        items.heap.push(Reverse(Ranked { item, number: i64::MIN }));
+        items.back -= 1;
+        items.heap.push(Reverse(Ranked { item, number: items.back }));
     }
 
     fn len(items: &Heap<T>) -> usize {
