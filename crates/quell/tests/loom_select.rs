@@ -203,6 +203,28 @@ fn a_selection_that_leaves_takes_no_item_along() {
     });
 }
 
+/// There is an item in one queue or the other at every moment, so a selection that does not wait finds one. (The rule of
+/// Go's TestNonblockSelectRace and crossbeam's `linearizable_default`.)
+#[test]
+fn a_selection_that_does_not_wait_sees_one_moment() {
+    models::bounded(3, || {
+        let queues = [Arc::new(Queue::unbounded()), Arc::new(Queue::unbounded())];
+        queues[1].put(1).unwrap();
+        let [first, second] = queues.clone();
+        let mover = thread::spawn(move || {
+            first.put(2).unwrap();
+            second.try_get().is_ok()
+        });
+        let got = Select::new()
+            .get(&queues[0], Result::unwrap)
+            .get(&queues[1], Result::unwrap)
+            .try_now()
+            .expect("one of them is there");
+        assert!(mover.join().unwrap() || got == 1);
+        assert!(queues.iter().flat_map(|queue| queue.try_iter()).count() <= 1);
+    });
+}
+
 /// A waker that counts its calls.
 #[derive(Default)]
 struct Count(AtomicU32);

@@ -38,6 +38,7 @@ use crate::sync::Event;
 use crate::thread::current;
 use crate::wait::{Wait, WaitError, Waiter, block};
 use std::fmt;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 /// Waits for the first of several things, and does that one alone.
@@ -181,36 +182,34 @@ impl<'a, R: 'a> Select<'a, R> {
             if let Some(at) = self.attempt() {
                 return Ok(self.finish(at));
             }
-            let turn = Turn::asleep();
             let me = current();
-            let in_line = InLine;
-            // SAFETY: arms and turn stay in place until all have quit; `in_line` sees to it that nothing unwinds past
-            // that.
-            let (joined, all) = unsafe { self.join(&turn, || Waiter::Thread(me.clone())) };
-            let ended = match all {
-                true => {
-                    block(&me, wait, || turn.is_granted(), || turn.state.leave()).map(|()| true)
-                }
-                // If it cannot leave, it is being granted.
-                false => Ok(!turn.state.leave()),
-            };
-            self.quit(joined);
-            std::mem::forget(in_line);
-            turn.use_slots();
-            if ended? {
-                return Ok(self.granted(&turn));
+            let sleep = |turn: &Turn| block(&me, wait, || turn.is_granted(), || turn.state.leave());
+            if let Some(at) = self.round(|| Waiter::Thread(me.clone()), sleep)? {
+                return Ok(self.finish(at));
             }
         }
     }
 
-    /// Does one of the arms, if one can be done at once. Does not block, and is no interruption point.
+    /// Does one of the arms, if one can be done at once. If not, there was a moment at which none could. Does not block,
+    /// and is no interruption point.
     ///
     /// # Errors
     /// The selection itself, if none can.
     pub fn try_now(mut self) -> Result<R, Select<'a, R>> {
-        match self.attempt() {
-            Some(at) => Ok(self.finish(at)),
-            None => Err(self),
+        self.sort();
+        loop {
+            if let Some(at) = self.attempt() {
+                return Ok(self.finish(at));
+            }
+            // One arm can become ready when its turn in `attempt` is over, and another cease to be before it comes. So
+            // they join, and if all are in line when it leaves, none is ready at that moment.
+            let waiter = || Waiter::Task(Waker::noop().clone());
+            let leave = |turn: &Turn| if turn.state.leave() { Err(()) } else { Ok(()) };
+            match self.round(waiter, leave) {
+                Ok(Some(at)) => return Ok(self.finish(at)),
+                Ok(None) => {}
+                Err(()) => return Err(self),
+            }
         }
     }
 
@@ -264,15 +263,31 @@ impl<'a, R: 'a> Select<'a, R> {
         (self.arms.len(), true)
     }
 
+    /// Steps 2 and 3 of a round: all join, and `wait` waits, until the turn is granted, or fails after it has left the
+    /// turn. Says which arm was done. `None`: one need not wait.
+    fn round<E>(
+        &self,
+        waiter: impl Fn() -> Waiter,
+        wait: impl FnOnce(&Turn) -> Result<(), E>,
+    ) -> Result<Option<usize>, E> {
+        let turn = Turn::asleep();
+        let in_line = InLine;
+        // SAFETY: arms and turn stay in place until all have quit; `in_line` sees to it that nothing unwinds past that.
+        let (joined, all) = unsafe { self.join(&turn, waiter) };
+        let granted = match all {
+            true => wait(&turn).map(|()| true),
+            // If it cannot leave, it is being granted.
+            false => Ok(!turn.state.leave()),
+        };
+        self.quit(joined);
+        std::mem::forget(in_line);
+        turn.use_slots();
+        Ok(if granted? { Some(granted_arm(&turn)) } else { None })
+    }
+
     /// Has the first so many leave their lines. After this, who had claimed the turn has granted.
     fn quit(&self, joined: usize) {
         self.arms[..joined].iter().for_each(|arm| arm.quit());
-    }
-
-    /// The turn was granted, and nothing is in a line.
-    fn granted(self, turn: &Turn) -> R {
-        let (at, _) = turn.state.granted().expect("it ended well");
-        self.finish(at)
     }
 
     /// That arm was done. The others give back what they have.
@@ -281,6 +296,11 @@ impl<'a, R: 'a> Select<'a, R> {
         drop(self);
         arm.finish()
     }
+}
+
+/// Which arm was granted.
+fn granted_arm(turn: &Turn) -> usize {
+    turn.state.granted().expect("it ended well").0
 }
 
 impl<'a, R: 'a> Default for Select<'a, R> {

@@ -1,7 +1,7 @@
 //! A selection as a future.
 
-use super::Select;
 use super::arm::Arm;
+use super::{Select, granted_arm};
 use crate::fork::generation;
 use crate::queue::line::Turn;
 use crate::wait::Waiter;
@@ -51,7 +51,7 @@ impl<'a, R: 'a> Selected<'a, R> {
             self.joined.set(None);
             self.turn.use_slots();
             if granted {
-                return Some(std::mem::take(select).granted(&self.turn));
+                return Some(std::mem::take(select).finish(granted_arm(&self.turn)));
             }
         }
     }
@@ -70,7 +70,8 @@ impl<'a, R: 'a> Selected<'a, R> {
         self.joined.set(None);
         self.turn.use_slots();
         // SAFETY: nothing is in a line any more.
-        Some(std::mem::take(unsafe { &mut *self.select.get() }).granted(&self.turn))
+        let select = std::mem::take(unsafe { &mut *self.select.get() });
+        Some(select.finish(granted_arm(&self.turn)))
     }
 }
 
