@@ -76,6 +76,11 @@ pub mod model;
 #[doc = include_str!("../../../docs/src/rust.md")]
 pub struct Book;
 
+/// The chapter on pools, pipelines and limits.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/src/pool.md")]
+pub struct PoolChapter;
+
 /// README's example, here for the same reason.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

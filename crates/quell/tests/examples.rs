@@ -1,0 +1,32 @@
+//! The examples, run as they are. Each asserts what it shows.
+
+#![cfg(not(any(quell_loom, quell_shuttle)))]
+
+#[path = "../examples/download.rs"]
+mod download;
+#[path = "../examples/pipeline.rs"]
+mod pipeline;
+#[path = "../examples/server.rs"]
+mod server;
+#[path = "../examples/watchdog.rs"]
+mod watchdog;
+
+#[test]
+fn download_runs() {
+    download::main();
+}
+
+#[test]
+fn pipeline_runs() {
+    pipeline::main();
+}
+
+#[test]
+fn server_runs() {
+    server::main();
+}
+
+#[test]
+fn watchdog_runs() {
+    watchdog::main();
+}
