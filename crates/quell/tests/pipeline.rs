@@ -172,3 +172,28 @@ fn waits_at_both_ends_are_interruption_points() {
     pipeline.stop();
     assert!(matches!(pipeline.join(), Err(PipelineError::Stopped)));
 }
+
+#[test]
+fn awaited_at_both_ends() {
+    let pipeline =
+        Pipeline::stage(Stage::named("double").backlog(1), |n: u32| ok(n * 2)).start().unwrap();
+    let sum = smol::block_on(async {
+        let put = async {
+            for n in 0..10 {
+                pipeline.put_async(n).await.unwrap();
+            }
+            pipeline.close();
+        };
+        let get = async {
+            let mut sum = 0;
+            while let Ok(n) = pipeline.get_async().await {
+                sum += n;
+            }
+            sum
+        };
+        let ((), sum) = smol::future::zip(put, get).await;
+        pipeline.join_async().await.unwrap();
+        sum
+    });
+    assert_eq!(sum, 90);
+}

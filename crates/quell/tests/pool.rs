@@ -511,6 +511,32 @@ mod awaited {
         go_on.set();
     }
 
+    /// Waiting for room, for the end of all tasks and of the pool; a submission that is given up leaves nothing behind.
+    #[test]
+    fn submissions_are_awaited() {
+        let (pool, go_on) = held_up(1);
+        let queued = pool.submit(|| 1).unwrap();
+        let captured = Arc::new(());
+        {
+            let inner = Arc::clone(&captured);
+            let mut waits = std::pin::pin!(pool.task().submit_async(move || drop(inner)));
+            let context = &mut Context::from_waker(Waker::noop());
+            assert!(waits.as_mut().poll(context).is_pending());
+        }
+        assert_eq!(Arc::strong_count(&captured), 1);
+        go_on.set();
+        let task = smol::block_on(pool.task().submit_async(|| 2)).unwrap();
+        assert_eq!(smol::block_on(async { queued.await.unwrap() + task.await.unwrap() }), 3);
+        smol::block_on(pool.wait_idle_async());
+        pool.shutdown();
+        let refused = smol::block_on(pool.task().submit_async(|| 3)).unwrap_err();
+        assert_eq!(refused.into_function()(), 3);
+        smol::block_on(pool.join_async());
+        let stats = pool.stats();
+        assert_eq!((stats.submitted, stats.finished(), stats.dropped), (4, 4, 1));
+        assert_eq!(smol::block_on(quell::spawn(|| 7).join_async()).unwrap(), 7);
+    }
+
     /// On two runtimes.
     #[test]
     fn a_task_is_awaited_on_tokio_and_smol() {

@@ -6,7 +6,7 @@ use super::stats::{Counters, Stats};
 use super::task::Task;
 use super::worker::{Seat, work};
 use crate::interrupt::Interrupted;
-use crate::queue::Queue;
+use crate::queue::{PutError, Queue};
 use crate::sys::atomic::AtomicBool;
 use crate::sys::atomic::Ordering::{Acquire, Release};
 use crate::thread::{self, Thread, current};
@@ -29,6 +29,29 @@ impl Shared {
     pub(super) fn is_stopping(&self) -> bool {
         // Acquire: ordered by the seats' locks anyway.
         self.stopping.load(Acquire)
+    }
+}
+
+impl Shared {
+    /// The handle of a task that was put into the queue; its function, if it was not.
+    fn submitted<F, T>(
+        &self,
+        inner: Arc<Inner<F, T>>,
+        put: Result<(), PutError<Queued>>,
+    ) -> Result<Task<T>, SubmitError<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let Err(error) = put else { return Ok(Task::new(inner)) };
+        match inner.take_back() {
+            Some(f) => {
+                self.counters.taken_back();
+                Err(SubmitError::from_put(error, f))
+            }
+            // Its deadline passed while it waited for room: it was accepted as far as that.
+            None => Ok(Task::new(inner)),
+        }
     }
 }
 
@@ -279,6 +302,22 @@ impl Pool {
         self.workers.iter().try_for_each(|worker| worker.ended().wait_with(wait))
     }
 
+    /// [`wait_idle`](Pool::wait_idle) as a task of an async runtime. Not an interruption point.
+    pub async fn wait_idle_async(&self) {
+        self.shared.queue.join_async().await;
+    }
+
+    /// [`join`](Pool::join) as a task of an async runtime. Not an interruption point.
+    ///
+    /// # Panics
+    /// As `join`.
+    pub async fn join_async(&self) {
+        assert!(!self.is_mine(), "a worker cannot wait for the end of its own pool");
+        for worker in &self.workers {
+            worker.ended().wait_async().await;
+        }
+    }
+
     /// The workers' threads. An interrupt sent to one by its handle goes to whatever task it runs then, and is withdrawn if it
     /// runs none; [`Task::cancel`] goes to one task for certain.
     pub fn workers(&self) -> &[Thread] {
@@ -368,33 +407,64 @@ impl Submission<'_> {
         self.put(f, Queue::try_put)
     }
 
+    /// Submits it, and waits for room as a task of an async runtime. Not an interruption point, and the wait that was asked
+    /// for does not count: whoever has had enough drops the future, and with it the function.
+    ///
+    /// ```
+    /// use quell::pool::Pool;
+    ///
+    /// let pool = Pool::builder().workers(1).backlog(1).build().unwrap();
+    /// let sum = async {
+    ///     let mut sum = 0;
+    ///     for n in 0..10 {
+    ///         sum += pool.task().submit_async(move || n * n).await.unwrap().await.unwrap();
+    ///     }
+    ///     sum
+    /// };
+    /// assert_eq!(smol::block_on(sum), 285);
+    /// ```
+    ///
+    /// # Errors
+    /// [`SubmitError::ShutDown`].
+    pub async fn submit_async<F, T>(self, f: F) -> Result<Task<T>, SubmitError<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let shared = &self.pool.shared;
+        let (inner, queued) = self.prepare(f);
+        let put = shared.queue.put_async(queued).await;
+        shared.submitted(inner, put)
+    }
+
     fn put<F, T>(
         self,
         f: F,
-        put: impl FnOnce(&Queue<Queued>, Queued) -> Result<(), crate::PutError<Queued>>,
+        put: impl FnOnce(&Queue<Queued>, Queued) -> Result<(), PutError<Queued>>,
     ) -> Result<Task<T>, SubmitError<F>>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
         let shared = &self.pool.shared;
-        let control = Control::new(Arc::clone(&shared.counters), self.limit);
-        let inner = Arc::new(Inner::new(f, control));
+        let (inner, queued) = self.prepare(f);
+        let put = put(&shared.queue, queued);
+        shared.submitted(inner, put)
+    }
+
+    /// The task, and its place in the queue.
+    fn prepare<F, T>(&self, f: F) -> (Arc<Inner<F, T>>, Queued)
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let counters = &self.pool.shared.counters;
+        counters.submitted();
+        let inner = Arc::new(Inner::new(f, Control::new(Arc::clone(counters), self.limit)));
         let job: Arc<dyn Job> = Arc::clone(&inner) as Arc<dyn Job>;
         if let Some(deadline) = self.deadline {
             arm(&job, deadline);
         }
-        shared.counters.submitted();
-        match put(&shared.queue, Queued(job)) {
-            Ok(()) => Ok(Task::new(inner)),
-            Err(error) => match inner.take_back() {
-                Some(f) => {
-                    shared.counters.taken_back();
-                    Err(SubmitError::from_put(error, f))
-                }
-                // Its deadline passed while it waited for room: it was accepted as far as that.
-                None => Ok(Task::new(inner)),
-            },
-        }
+        (inner, Queued(job))
     }
 }

@@ -430,6 +430,14 @@ impl<In, Out> Pipeline<In, Out> {
         self.input.put_with(item, wait)
     }
 
+    /// [`put`](Pipeline::put) as a task of an async runtime. Not an interruption point. Dropping the future drops the item.
+    ///
+    /// # Errors
+    /// [`PutError::ShutDown`].
+    pub async fn put_async(&self, item: In) -> Result<(), PutError<In>> {
+        self.input.put_async(item).await
+    }
+
     /// Takes an item out at the end; waits for one if it must. An interruption point, if it has to wait.
     ///
     /// Somebody must: when nobody takes items and all queues are full, nothing moves any more.
@@ -446,6 +454,14 @@ impl<In, Out> Pipeline<In, Out> {
     /// As `get`, and as the options allow.
     pub fn get_with(&self, wait: &Wait) -> Result<Out, GetError> {
         self.output.get_with(wait)
+    }
+
+    /// [`get`](Pipeline::get) as a task of an async runtime. Not an interruption point.
+    ///
+    /// # Errors
+    /// [`GetError::ShutDown`].
+    pub async fn get_async(&self) -> Result<Out, GetError> {
+        self.output.get_async().await
     }
 
     /// The items as they come out, until there are no more or this thread is interrupted.
@@ -479,6 +495,19 @@ impl<In, Out> Pipeline<In, Out> {
     /// As `join`.
     pub fn join_with(&self, wait: &Wait) -> Result<(), PipelineError> {
         self.shared.done.wait_with(wait).map_err(PipelineError::Wait)?;
+        self.ended()
+    }
+
+    /// [`join`](Pipeline::join) as a task of an async runtime. Not an interruption point.
+    ///
+    /// # Errors
+    /// As `join`.
+    pub async fn join_async(&self) -> Result<(), PipelineError> {
+        self.shared.done.wait_async().await;
+        self.ended()
+    }
+
+    fn ended(&self) -> Result<(), PipelineError> {
         let mut error = self.shared.error.lock();
         match error.replace(PipelineError::Stopped) {
             Some(error) => Err(error),

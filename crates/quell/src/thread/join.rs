@@ -69,6 +69,17 @@ impl<T> JoinHandle<T> {
         self.join_with(&Wait::new().until(deadline))
     }
 
+    /// [`join`](JoinHandle::join) as a task of an async runtime. Not an interruption point. Dropping the future lets the thread
+    /// run on.
+    ///
+    /// # Errors
+    /// [`JoinError::Panicked`] if the thread panicked.
+    pub async fn join_async(self) -> Result<T, JoinError<JoinHandle<T>>> {
+        self.thread.ended().wait_async().await;
+        // It has ended: this does not wait.
+        self.join_with(&Wait::new().shielded())
+    }
+
     /// [`join`](JoinHandle::join) with every option.
     ///
     /// # Errors
