@@ -14,9 +14,8 @@ use std::time::{Duration, Instant};
 /// are [`Queue`](super::Queue), [`LifoQueue`](super::LifoQueue) and [`PriorityQueue`](super::PriorityQueue), and share
 /// every method.
 ///
-/// Each blocking method has a form that takes every option of a [`Wait`], named `…_with`: for a deadline or a time-out,
-/// not to be interruptible, to be ended by signals. Those named `…_timeout` and `…_until` are short for the two most
-/// common of them, and `…_async` waits as a task.
+/// Each blocking method comes in several forms: plain, `…_timeout`, `…_until` a deadline, `…_uninterruptible`, `…_with`
+/// every option of a [`Wait`], and `…_async` for a task; `try_…` does not wait.
 // A queue that shared its cache lines (and those that are fetched along with them) with something else would be slowed
 // down by it.
 #[repr(align(128))]
@@ -117,6 +116,15 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
     /// As [`put_timeout`](Self::put_timeout).
     pub fn put_until(&self, item: T, deadline: Instant) -> Result<(), PutError<T>> {
         self.put_with(item, &Wait::new().until(deadline))
+    }
+
+    /// Puts an item; waits for room for as long as it takes. No interruption point: as under a
+    /// [`shield`](crate::shield), an interrupt stays pending.
+    ///
+    /// # Errors
+    /// [`PutError::ShutDown`]. The item comes back in the error.
+    pub fn put_uninterruptible(&self, item: T) -> Result<(), PutError<T>> {
+        self.put_with(item, &Wait::new().shielded())
     }
 
     /// Puts an item; waits for room as `wait` says.
@@ -221,6 +229,15 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
     /// As [`get_timeout`](Self::get_timeout).
     pub fn get_until(&self, deadline: Instant) -> Result<T, GetError> {
         self.get_with(&Wait::new().until(deadline))
+    }
+
+    /// Takes the next item; waits for one for as long as it takes. No interruption point: as under a
+    /// [`shield`](crate::shield), an interrupt stays pending.
+    ///
+    /// # Errors
+    /// [`GetError::ShutDown`] if the queue is shut down and empty.
+    pub fn get_uninterruptible(&self) -> Result<T, GetError> {
+        self.get_with(&Wait::new().shielded())
     }
 
     /// Takes the next item; waits for one as `wait` says.

@@ -59,6 +59,12 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
         self.join_with(&Wait::new().until(deadline))
     }
 
+    /// [`join`](Self::join) for as long as it takes. No interruption point.
+    pub fn join_uninterruptible(&self) {
+        let joined = self.join_with(&Wait::new().shielded());
+        debug_assert!(joined.is_ok(), "nothing else ends it");
+    }
+
     /// [`join`](Self::join) with every option.
     ///
     /// # Errors

@@ -172,6 +172,11 @@ impl<'a, R: 'a> Select<'a, R> {
         self.wait_with(&Wait::new().until(deadline))
     }
 
+    /// Waits for the first of the arms, for as long as it takes. No interruption point.
+    pub fn wait_uninterruptible(self) -> R {
+        self.wait_with(&Wait::new().shielded()).expect("nothing else ends it")
+    }
+
     /// Waits for the first of the arms, with every option.
     ///
     /// # Errors
