@@ -32,9 +32,11 @@
 //! either. A task that was woken and then dropped cannot try; for it, the drop takes the lock if it is free, and frees
 //! it, which wakes the next.
 //!
-//! **Why a subtraction.** It is the cheapest way on x86 to clear a bit and learn of the others: an exchange or a
-//! compare-exchange takes longer. Of a lock that is free it makes a word that no table above has; whoever did
-//! that adds `LOCKED` again and panics, and until then such a word takes nobody in.
+//! **Why a subtraction.** It is the cheapest way on x86 to clear a bit and learn whether there are others, if nothing but
+//! whether is asked: an exchange or a compare-exchange takes longer. Of a lock that is free it makes a word that no table
+//! above has; whoever sees that adds `LOCKED` again and panics. Until then such a word takes nobody in: it looks held, and
+//! `must_wait` does not take it for a word to wait under. (If a thread that held the lock frees it in the same
+//! moment, it may be that one which panics; the word is right afterwards.)
 
 use crate::interrupt::Interrupted;
 use crate::sys::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -149,9 +151,8 @@ impl RawLock {
     pub fn unlock(&self) {
         // Release: pairs with the next holder's Acquire. Whatever changes the word in between is a read-modify-write,
         // which keeps the pair together.
-        let before = self.queue.word.fetch_sub(LOCKED, Release);
-        if before != LOCKED {
-            self.unlock_slow(before);
+        if self.queue.word.fetch_sub(LOCKED, Release) != LOCKED {
+            self.unlock_slow();
         }
     }
 
@@ -232,9 +233,10 @@ impl RawLock {
 
     /// The lock was freed, and there was more to the word.
     #[cold]
-    fn unlock_slow(&self, before: u32) {
+    fn unlock_slow(&self) {
         let word = &self.queue.word;
-        if before & LOCKED == 0 {
+        // Relaxed: this thread's own subtraction is seen at least.
+        if word.load(Relaxed) & !(LOCKED | PARKED) != 0 {
             word.fetch_add(LOCKED, Relaxed);
             panic!("unlock() of a lock that nobody holds");
         }
