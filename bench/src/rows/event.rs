@@ -1,10 +1,10 @@
 //! Event: alone, and from hand to hand between two threads.
 
+use super::turns::hand_off;
 use crate::harness::{ANY, Bench, Goal, Metric, Place, Side};
 use event_listener::Listener;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Instant;
 
 /// A flag that threads wait for.
 trait Flag: Sync + 'static {
@@ -208,11 +208,11 @@ pub(super) fn benches() -> Vec<Bench> {
             "two threads take turns: there and back again through two events",
             Place::Free,
             vec![
-                hand_off::<quell::Event>(),
-                hand_off::<Standard>(),
-                hand_off::<ParkingLot>(),
-                hand_off::<Listened>(),
-                hand_off::<Tokio>(),
+                turns::<quell::Event>(),
+                turns::<Standard>(),
+                turns::<ParkingLot>(),
+                turns::<Listened>(),
+                turns::<Tokio>(),
             ],
         ),
     ]
@@ -230,28 +230,10 @@ fn alone<F: Flag>() -> Side {
     })
 }
 
-fn hand_off<F: Flag>() -> Side {
-    Side::several(F::NAME, |count| {
-        let (there, back) = (F::new(), F::new());
-        let mut turns = 0;
-        let begin = Instant::now();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for _ in 0..count {
-                    there.wait();
-                    there.clear();
-                    turns += 1;
-                    back.set();
-                }
-            });
-            for _ in 0..count {
-                there.set();
-                back.wait();
-                back.clear();
-            }
-        });
-        let took = begin.elapsed().as_nanos() as f64;
-        assert_eq!(turns, count);
-        took
-    })
+fn turns<F: Flag>() -> Side {
+    let wait = |flag: &F| {
+        flag.wait();
+        flag.clear();
+    };
+    hand_off(F::NAME, || (F::new(), F::new()), wait, F::set)
 }

@@ -3,7 +3,7 @@
 
 use crate::harness::stats::tail;
 use crate::harness::{ANY, Bench, Goal, Metric, Place, Plan, Side, machine};
-use quell::{Interrupt, Lock, Queue, Thread};
+use quell::{Condition, Interrupt, Lock, Queue, Thread};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -35,6 +35,15 @@ pub(super) fn benches() -> Vec<Bench> {
             blocked(|| {
                 let queue = Queue::<u8>::unbounded();
                 move || assert!(queue.get().is_err())
+            })
+        }),
+        bench("condition", "a condition", || {
+            blocked(|| {
+                let (lock, condition) = (Lock::new(()), Condition::new());
+                move || {
+                    let mut held = lock.lock().unwrap();
+                    assert!(condition.wait(&mut held).is_err());
+                }
             })
         }),
         bench("join", "waiting for another thread", || {

@@ -1,13 +1,17 @@
 //! The rows of the core's table, in its order. What has no counterpart in quell yet is not here.
 
+mod barrier;
+mod condition;
 mod crowd;
 mod event;
 mod interrupt;
 mod lock;
 mod points;
 mod queue;
+mod semaphore;
 mod size;
 mod timeouts;
+mod turns;
 
 use crate::harness::Bench;
 
@@ -15,7 +19,10 @@ use crate::harness::Bench;
 pub(crate) fn all() -> Vec<Bench> {
     let mut benches = Vec::new();
     benches.extend(lock::benches());
+    benches.extend(semaphore::benches());
     benches.extend(event::benches());
+    benches.extend(condition::benches());
+    benches.extend(barrier::benches());
     benches.extend(queue::benches());
     benches.extend(points::benches());
     benches.extend(interrupt::benches());

@@ -1,4 +1,4 @@
-//! Queues: unbounded, of capacity 1 and 100; one and four threads at each end.
+//! Queues: unbounded, without room (a rendezvous), of capacity 1 and 100; one and four threads at each end.
 
 use crate::harness::{ANY, Bench, Goal, Metric, Place, Side};
 use std::sync::{Arc, Mutex, mpsc};
@@ -191,7 +191,9 @@ impl Ends for Standard {
 
 pub(super) fn benches() -> Vec<Bench> {
     let mut benches = Vec::new();
-    for (capacity, kind) in [(None, "unbounded"), (Some(1), "1"), (Some(100), "100")] {
+    for (capacity, kind) in
+        [(None, "unbounded"), (Some(0), "0"), (Some(1), "1"), (Some(100), "100")]
+    {
         for (puts, gets) in [(1, 1), (4, 1), (1, 4), (4, 4)] {
             let sides = [
                 transfer::<Quell>(capacity, puts, gets),

@@ -26,6 +26,16 @@ pub(super) fn benches() -> Vec<Bench> {
             ],
         ),
         size(
+            "size/condition",
+            "a condition variable",
+            Goal::None,
+            vec![
+                bytes::<quell::Condition>("quell"),
+                bytes::<std::sync::Condvar>("std"),
+                bytes::<parking_lot::Condvar>("parking_lot"),
+            ],
+        ),
+        size(
             "size/event",
             "an event",
             Goal::None,
