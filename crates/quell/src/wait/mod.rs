@@ -74,6 +74,7 @@
 mod block;
 mod goal;
 mod grant;
+mod look;
 mod node;
 mod queue;
 #[allow(dead_code, reason = "no primitive waits for several things yet, only the models")]

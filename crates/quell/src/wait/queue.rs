@@ -3,7 +3,7 @@
 
 use super::grant::Granting;
 use super::node::{Node, Note, Waiter};
-use super::{Wait, WaitError, block};
+use super::{Wait, WaitError, block, look};
 use crate::park::RawShort;
 use crate::sys::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 use crate::thread::current;
@@ -113,6 +113,7 @@ impl WaitQueue {
         let in_list = InList;
         joined();
         let done = || node.granted().is_some();
+        look::before_sleep(wait, done);
         let ended = match leave {
             None => block(&me, wait, done, || node.leave()),
             Some(leave) => block(&me, wait, done, leave),
