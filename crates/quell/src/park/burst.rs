@@ -40,6 +40,10 @@ mod real {
             }
         }
 
+        pub(super) fn try_lock(&self) -> bool {
+            self.held.compare_exchange(false, true, Acquire, Relaxed).is_ok()
+        }
+
         #[cold]
         #[inline(never)]
         fn lock_crowded(&self) {
@@ -97,6 +101,12 @@ impl<T> Burst<T> {
     pub(crate) fn lock(&self) -> BurstGuard<'_, T> {
         self.raw.lock();
         BurstGuard { burst: self }
+    }
+
+    /// Takes the lock if it is free. For fork, after which it may be held by nobody.
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub(crate) fn try_lock(&self) -> Option<BurstGuard<'_, T>> {
+        self.raw.try_lock().then(|| BurstGuard { burst: self })
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Instant;
 /// mostly full or empty would otherwise sleep and wake each other for every item. A thread that gives way lets one run
 /// that has something to put or to get, if there are more threads than cores; a thread that spins would keep it from
 /// that, and where there are enough cores gains little.
-const LOOKS: u32 = if cfg!(any(quell_loom, quell_shuttle)) { 0 } else { 128 };
+const LOOKS: u32 = if cfg!(any(quell_loom, quell_shuttle)) { 0 } else { 64 };
 
 impl<T, K: Kind<T>> QueueOf<T, K> {
     /// Waits as `wait` says, after a step came to that, for somebody else to make it. If it ends otherwise, nothing was
@@ -68,16 +68,20 @@ pub(super) fn answer(turn: &Turn) -> Step {
     if token == SHUT_DOWN { Step::ShutDown } else { Step::Moved }
 }
 
-/// Looks for a while whether the turn comes; not if there is a reason not to wait at all.
+/// Looks for a while whether the turn comes; as long as there is no reason to stop waiting. What that means is decided by the
+/// wait proper.
 fn comes_soon(turn: &Turn, wait: &Wait) -> bool {
-    if wait.at_once || wait.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+    if wait.at_once {
         return false;
     }
     for _ in 0..LOOKS {
         if turn.is_granted() {
             return true;
         }
-        if registered(|thread| thread.slot().has_pending()).unwrap_or(false) {
+        let wanted = registered(|thread| {
+            thread.slot().has_pending() || wait.signals && thread.slot().is_nudged()
+        });
+        if wanted == Some(true) || wait.deadline.is_some_and(|at| at <= Instant::now()) {
             return false;
         }
         std::thread::yield_now();
