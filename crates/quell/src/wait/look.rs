@@ -9,8 +9,9 @@ use super::Wait;
 use crate::thread::registered;
 use std::time::Instant;
 
-/// How often to look: for about as long as half a sleep costs.
-const LOOKS: u32 = if cfg!(any(quell_loom, quell_shuttle)) { 0 } else { 32 };
+/// How often to look. More often would gain little, and a thread that has given way many times and then sleeps is woken
+/// later on a busy machine: the system takes it for one that is not in a hurry.
+const LOOKS: u32 = if cfg!(any(quell_loom, quell_shuttle)) { 0 } else { 4 };
 
 /// Looks for a while whether it is done; not if there is a reason not to wait at all, or to sleep at once.
 pub(super) fn before_sleep(wait: &Wait, done: impl Fn() -> bool) {
