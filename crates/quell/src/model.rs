@@ -5,10 +5,7 @@ use crate::monitor::function::Function;
 use crate::monitor::timers::{Job, Ticket, Timers};
 use crate::park;
 use crate::thread::Thread;
-use crate::wait::{
-    Case, Chosen, Goal, Note, Place, Wait, WaitError, WaitQueue, Waited, wait_any, wait_any_async,
-    wait_async,
-};
+use crate::wait::{Goal, Note, Place, Wait, WaitError, WaitQueue, Waited, wait_async};
 use std::cell::Cell;
 use std::time::Instant;
 
@@ -176,24 +173,6 @@ fn token(waited: Waited) -> Option<u32> {
 /// Waits as a task. The answer: a token, or `None` if refused.
 pub async fn wait_at<G: Gate>(gate: &G) -> Option<u32> {
     token(wait_async(gate, Place::Back, Note::NONE).await)
-}
-
-/// Waits at two gates as a thread. The answer: which it was, and the token, or `None` if refused.
-pub fn wait_at_any<G: Gate>(
-    gates: [&G; 2],
-    wait: &Wait,
-) -> Result<(usize, Option<u32>), WaitError> {
-    let mut cases = gates.map(|gate| Case::new(gate, Note::NONE));
-    wait_any(&mut cases, wait).map(which)
-}
-
-/// The same as a task.
-pub async fn wait_at_any_async<G: Gate>(gates: [&G; 2]) -> (usize, Option<u32>) {
-    which(wait_any_async(gates.map(|gate| Case::new(gate, Note::NONE))).await)
-}
-
-fn which(chosen: Chosen) -> (usize, Option<u32>) {
-    (chosen.case, token(chosen.waited))
 }
 
 /// What is armed, without a clock: times are numbers, and a model says what it is.

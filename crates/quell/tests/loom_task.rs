@@ -1,5 +1,4 @@
-//! Every interleaving of grants with what a task does: it waits, is polled again, is dropped; and with selections, of
-//! threads and of tasks.
+//! Every interleaving of grants with what a task does: it waits, is polled again, is dropped.
 
 #![cfg(quell_loom)]
 
@@ -9,8 +8,8 @@ use loom::future::block_on;
 use loom::sync::atomic::AtomicBool;
 use loom::thread;
 use models::Count;
-use quell::model::{self, Gate, Waiters, wait_at, wait_at_any, wait_at_any_async};
-use quell::{Event, Interrupt, Outcome, RawLock, Thread, Wait, WaitError};
+use quell::model::{self, Gate, Waiters, wait_at};
+use quell::{Event, Interrupt, RawLock, Thread, Wait};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -149,154 +148,6 @@ fn a_grant_goes_to_who_stays() {
         let got = u32::from(matches!(left, Ok(Some(7)))) + u32::from(task == Poll::Ready(Some(7)));
         assert_eq!(got + door.passed(), u32::from(granted));
         assert!(!door.queue.grant_one(7), "nobody is left");
-    });
-}
-
-/// A thread waits at two doors, both are opened, and it is interrupted: one of the three.
-#[test]
-fn one_of_two_grants_an_interrupt_and_a_time_out_wins() {
-    models::bounded(2, || {
-        let doors = [Door::new(), Door::new()];
-        let handle = Thread::unattached(None);
-        let waiter = {
-            let (doors, handle) = (doors.clone(), handle.clone());
-            thread::spawn(move || {
-                quell::adopt(&handle).unwrap();
-                wait_at_any([&*doors[0], &*doors[1]], &model::timed())
-            })
-        };
-        let granter = {
-            let door = Arc::clone(&doors[1]);
-            thread::spawn(move || door.open_one())
-        };
-        model::expire(&handle);
-        let receipt = handle.interrupt(Interrupt::new(1));
-        let first = doors[0].open_one();
-        let granted = [first, granter.join().unwrap()];
-        let ended = waiter.join().unwrap();
-        let delivered = matches!(ended, Err(WaitError::Interrupted(_)));
-        match ended {
-            Ok((case, Some(token))) => {
-                assert_eq!(token, 7);
-                assert!(granted[case] && !granted[1 - case], "{case} {granted:?}");
-            }
-            // Both were opened, perhaps, but no grant went to it.
-            Ok((_, None)) | Err(_) => assert_eq!(granted, [false, false]),
-        }
-        assert_eq!(receipt.state() == Outcome::Delivered, delivered);
-        for door in &doors {
-            assert!(!door.queue.grant_one(7), "nobody is left");
-        }
-    });
-}
-
-/// A task waits at two doors, and both are opened.
-#[test]
-fn one_of_two_grants_wins_a_task() {
-    models::bounded(3, || {
-        let doors = [Door::new(), Door::new()];
-        let task = doors.clone();
-        let task = thread::spawn(move || block_on(wait_at_any_async([&*task[0], &*task[1]])));
-        let granter = {
-            let door = Arc::clone(&doors[1]);
-            thread::spawn(move || door.open_one())
-        };
-        let first = doors[0].open_one();
-        let granted = [first, granter.join().unwrap()];
-        match task.join().unwrap() {
-            (case, Some(7)) => assert!(granted[case] && !granted[1 - case]),
-            (_, token) => assert_eq!((token, granted), (None, [false, false])),
-        }
-        assert_eq!(doors[0].passed() + doors[1].passed(), 0);
-    });
-}
-
-/// The selection of a task is dropped while both doors are opened: what was granted is passed on, by the door that
-/// granted it.
-#[test]
-fn a_selection_is_dropped_while_it_is_granted() {
-    models::bounded(3, || {
-        let doors = [Door::new(), Door::new()];
-        let task = doors.clone();
-        let task = thread::spawn(move || {
-            let mut future = pin!(wait_at_any_async([&*task[0], &*task[1]]));
-            poll(&mut future, Waker::noop())
-        });
-        let granter = {
-            let door = Arc::clone(&doors[1]);
-            thread::spawn(move || door.open_one())
-        };
-        let first = doors[0].open_one();
-        let granted = [first, granter.join().unwrap()];
-        assert!(granted != [true, true]);
-        match task.join().unwrap() {
-            Poll::Pending => {
-                let passed = [doors[0].passed(), doors[1].passed()];
-                assert_eq!(passed, granted.map(u32::from));
-            }
-            Poll::Ready((case, Some(7))) => assert!(granted[case]),
-            Poll::Ready((_, token)) => assert_eq!((token, granted), (None, [false, false])),
-        }
-        for door in &doors {
-            assert!(!door.queue.grant_one(7), "nobody is left");
-        }
-    });
-}
-
-/// A selection is polled again with another waker while one of its doors is opened.
-#[test]
-fn a_selection_is_woken_through_its_last_waker() {
-    models::bounded(3, || {
-        let doors = [Door::new(), Door::new()];
-        let task = doors.clone();
-        let (count, second) = Count::new();
-        let task = thread::spawn(move || {
-            let mut future =
-                Box::pin(async move { wait_at_any_async([&*task[0], &*task[1]]).await });
-            let mut polled = poll(&mut future.as_mut(), Waker::noop());
-            if polled.is_pending() {
-                polled = poll(&mut future.as_mut(), &second);
-            }
-            (polled, future)
-        });
-        let granted = doors[0].open_one();
-        let (polled, mut future) = task.join().unwrap();
-        match polled {
-            Poll::Ready(chosen) => assert_eq!(chosen, (0, granted.then_some(7))),
-            Poll::Pending => {
-                assert!(granted);
-                assert_eq!(count.calls(), 1, "it waits, and nobody woke it");
-                assert_eq!(poll(&mut future.as_mut(), Waker::noop()), Poll::Ready((0, Some(7))));
-            }
-        }
-    });
-}
-
-/// A selection that is granted by one door does not take the other's grant from who waits behind it.
-#[test]
-fn what_a_selection_does_not_take_goes_to_the_next() {
-    models::bounded(2, || {
-        let doors = [Door::new(), Door::new()];
-        let selects = doors.clone();
-        let selects = thread::spawn(move || {
-            let answer = wait_at_any([&*selects[0], &*selects[1]], &Wait::new());
-            answer.unwrap()
-        });
-        let handle = Thread::unattached(None);
-        let next = {
-            let (door, handle) = (Arc::clone(&doors[1]), handle.clone());
-            thread::spawn(move || {
-                quell::adopt(&handle).unwrap();
-                door.queue.wait(&Wait::new(), || door.must_wait(), |_| {})
-            })
-        };
-        let granted = [doors[0].open_one(), doors[1].open_one()];
-        handle.interrupt(Interrupt::new(1));
-        let (selected, next) = (selects.join().unwrap(), next.join().unwrap());
-        let took = |case| u32::from(selected == (case, Some(7)));
-        assert_eq!(took(0), u32::from(granted[0]));
-        let next = u32::from(matches!(next, Ok(Some(7))));
-        assert_eq!(took(1) + next, u32::from(granted[1]));
     });
 }
 

@@ -77,7 +77,6 @@ mod grant;
 mod look;
 mod node;
 mod queue;
-#[allow(dead_code, reason = "no primitive waits for several things yet, only the models")]
 mod select;
 mod task;
 
@@ -86,8 +85,7 @@ pub(crate) use goal::{Goal, wait_for, wait_for_and};
 pub(crate) use grant::Granting;
 pub(crate) use node::{CASES, Note, State, Waiter};
 pub(crate) use queue::{Place, WaitQueue, Waited};
-#[cfg_attr(not(any(quell_loom, quell_shuttle)), allow(unused_imports, reason = "as above"))]
-pub(crate) use select::{Case, Chosen, wait_any, wait_any_async};
+pub(crate) use select::Case;
 pub(crate) use task::wait_async;
 
 use crate::interrupt::Interrupted;
