@@ -108,6 +108,14 @@ impl<T> Burst<T> {
     pub(crate) fn try_lock(&self) -> Option<BurstGuard<'_, T>> {
         self.raw.try_lock().then(|| BurstGuard { burst: self })
     }
+
+    /// Frees the lock, for fork.
+    ///
+    /// # Safety
+    /// The calling thread holds it, by a guard that was forgotten.
+    pub(crate) unsafe fn release(&self) {
+        self.raw.unlock();
+    }
 }
 
 /// The right to the value.

@@ -376,9 +376,26 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
         K::visit(&self.state.lock().items, f);
     }
 
+    /// Before a fork: waits until no other thread is in the middle of a step, and keeps the queue so, until
+    /// [`release_after_fork`](Self::release_after_fork). A step is a few instructions; this is no interruption point. The calling
+    /// thread must not use the queue meanwhile.
+    pub fn hold_for_fork(&self) {
+        std::mem::forget(self.state.lock());
+    }
+
+    /// After a fork, in the parent and in the child: the end of [`hold_for_fork`](Self::hold_for_fork).
+    ///
+    /// # Safety
+    /// The calling thread holds the queue so; in the child, the thread that it is a copy of did.
+    pub unsafe fn release_after_fork(&self) {
+        // SAFETY: the caller's promise; `hold_for_fork` has forgotten the guard.
+        unsafe { self.state.release() };
+    }
+
     /// In the child of a fork: forgets who waited at either end or for the last task, since those threads do not
     /// exist here. The items stay; those that somebody waited to put stay with who waited. A queue that another thread
-    /// was in the middle of changing at the very moment of the fork stays locked, as in POSIX.
+    /// was in the middle of changing at the very moment of the fork stays locked, as in POSIX, unless it was
+    /// [held](Self::hold_for_fork).
     pub fn forget_waiters_after_fork(&self) {
         #[cfg(not(any(quell_loom, quell_shuttle)))]
         if let Some(mut state) = self.state.try_lock() {
