@@ -8,6 +8,7 @@ mod api;
 pub mod cpython;
 pub mod delivery;
 pub mod exceptions;
+mod fork;
 mod native;
 mod primitives;
 pub mod run;
@@ -18,7 +19,7 @@ use pyo3::prelude::*;
 /// The native half of the package `quell`.
 #[pymodule(gil_used = true)]
 pub mod _quell {
-    use super::{api, delivery, exceptions, primitives, run, scopes};
+    use super::{api, delivery, exceptions, fork, primitives, run, scopes};
     use pyo3::prelude::*;
 
     #[pymodule_init]
@@ -28,6 +29,7 @@ pub mod _quell {
         delivery::register(module)?;
         primitives::register(module)?;
         scopes::register(module)?;
+        fork::register(module)?;
         api::register(module)?;
         run::inside::register(module)
     }

@@ -10,6 +10,7 @@ import warnings
 
 import pytest
 import quell
+from conftest import STRESS, python
 
 
 def in_child(function):
@@ -158,6 +159,70 @@ def test_queues_with_waiters_work_in_the_child(start):
     full.get()
     for waiter in waiters:
         assert waiter.done().error is None
+
+
+def test_forks_in_the_middle_of_others_steps_find_queues_whole(start):
+    """Threads that begin and end waits all the time change their queues without the interpreter's lock."""
+    stop = threading.Event()
+    empty, full = quell.Queue(), quell.Queue(1)
+    full.put("old")
+
+    def getter():
+        while not stop.is_set():
+            with contextlib.suppress(quell.Empty):
+                empty.get(timeout=1e-9)
+
+    def putter():
+        while not stop.is_set():
+            with contextlib.suppress(quell.Full):
+                full.put("other", timeout=1e-9)
+
+    def check():
+        assert full.get(timeout=5) == "old"
+        for q in (empty, full):
+            q.put("mine", timeout=5)
+            assert q.get(timeout=5) == "mine" and q.empty()
+
+    workers = [start(target) for target in (getter, putter) * 2]
+    try:
+        for _ in range(300 * STRESS):
+            in_child(check)
+    finally:
+        stop.set()
+    for worker in workers:
+        assert worker.done().error is None
+    assert full.get() == "old" and full.empty() and empty.empty()
+
+
+def test_a_hook_before_the_fork_may_use_a_queue_that_others_wait_for():
+    python(
+        """
+        import os, threading, time
+
+        # Registered before quell's own, so it runs after them.
+        os.register_at_fork(before=lambda: (q.put("from the hook"), got.acquire()))
+        import quell
+
+        q, got = quell.Queue(), threading.Semaphore(0)
+
+        def getter():
+            while q.get() != "end":
+                got.release()
+
+        thread = threading.Thread(target=getter)
+        thread.start()
+        for _ in range(50):
+            child = os.fork()
+            if not child:
+                q.put(1)
+                os._exit(0 if q.get(timeout=5) == 1 else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        q.put("end")
+        thread.join()
+    """,
+        "-W",
+        "ignore",
+    )
 
 
 def test_a_timeout_holds_in_the_child_too():

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 use pyo3::wrap_pyfunction;
 
-use super::record::{self, Record};
+use super::record::Record;
 use super::{gate, impersonate, signal};
 use crate::cpython::thread::ThreadState;
 use crate::native::Door;
@@ -218,21 +218,13 @@ fn shutdown(py: Python<'_>) {
     signal::close();
 }
 
-/// In the child of a fork: only the calling thread is left, and no driver.
-#[pyfunction]
-fn after_fork_in_child(py: Python<'_>) {
+/// In the child of a fork: there is no driver.
+pub(super) fn after_fork() {
     DRIVER.store(std::ptr::null_mut(), Ordering::Release);
-    impersonate::forget(py);
-    signal::after_fork();
-    record::after_fork(py);
-    quell::after_fork_child();
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     py.import("atexit")?.getattr("register")?.call1((wrap_pyfunction!(shutdown, py)?,))?;
-    let hooks = pyo3::types::PyDict::new(py);
-    hooks.set_item("after_in_child", wrap_pyfunction!(after_fork_in_child, py)?)?;
-    py.import("posix")?.getattr("register_at_fork")?.call((), Some(&hooks))?;
     Ok(())
 }

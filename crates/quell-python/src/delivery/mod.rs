@@ -300,6 +300,14 @@ pub fn unhold_foreign(py: Python<'_>, key: *const ()) {
     }
 }
 
+/// In the child of a fork: only the calling thread is left.
+pub(crate) fn after_fork(py: Python<'_>) {
+    driver::after_fork();
+    impersonate::forget(py);
+    signal::after_fork();
+    record::after_fork(py);
+}
+
 /// Exports of this folder.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     signal::prepare(module.py());

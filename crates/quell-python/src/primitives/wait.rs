@@ -5,6 +5,7 @@
 //! won, and nothing was taken; or, in the main thread, a signal handler of the process ran. In the last case the
 //! Python-level handlers run here, and if none raises, the wait goes on until the same deadline.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyOverflowError, PyValueError};
@@ -20,6 +21,16 @@ use crate::delivery::gil_cell::GilCell;
 pub(crate) trait Waitable: Sync {
     /// In the child of a fork: forgets who waited for it.
     fn forget_waiters_after_fork(&self);
+
+    /// Before a fork: waits until nobody is in the middle of changing what the child will use, and keeps it so. Blocks for a
+    /// few instructions of a thread that needs nothing of the caller's.
+    fn hold_for_fork(&self) {}
+
+    /// After a fork, in the parent and in the child.
+    ///
+    /// # Safety
+    /// It is held so.
+    unsafe fn release_after_fork(&self) {}
 }
 
 macro_rules! waitable {
@@ -32,7 +43,23 @@ macro_rules! waitable {
     };
 }
 
-waitable!(quell::RawLock, quell::RawRLock, quell::Event, quell::Queue<Py<PyAny>>);
+// What these have besides their waiters is one word, which is whole at any moment.
+waitable!(quell::RawLock, quell::RawRLock, quell::Event);
+
+impl Waitable for quell::Queue<Py<PyAny>> {
+    fn forget_waiters_after_fork(&self) {
+        quell::Queue::forget_waiters_after_fork(self);
+    }
+
+    fn hold_for_fork(&self) {
+        quell::Queue::hold_for_fork(self);
+    }
+
+    unsafe fn release_after_fork(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { quell::Queue::release_after_fork(self) };
+    }
+}
 
 /// Its waiters are the core's own business.
 impl Waitable for quell::Receipt {
@@ -47,6 +74,32 @@ static WAITED_FOR: GilCell<Vec<WaitedFor>> = GilCell::new(Vec::new());
 struct WaitedFor(*const dyn Waitable);
 // SAFETY: followed only in the child of a fork, under the GIL, where what it points at is alive.
 unsafe impl Send for WaitedFor {}
+
+/// What is held while a fork is made.
+static HELD: GilCell<Vec<WaitedFor>> = GilCell::new(Vec::new());
+
+/// Before a fork, by the thread that forks and has the GIL: holds everything that is waited for.
+///
+/// A thread changes a primitive either with the GIL, so not now, or in `block`, without it: when it begins to wait, gives up, or
+/// finds at last what it waits for. Then it is in the list of those who wait, which changes with the GIL only. So nothing
+/// else can be in the middle of a change, and the child finds every queue whole.
+pub(crate) fn hold_for_fork(py: Python<'_>) {
+    let mut known = HashSet::new();
+    let all = WAITED_FOR.with(py, |list| list.iter().map(|w| w.0).collect::<Vec<_>>());
+    for object in all.into_iter().filter(|object| known.insert(object.cast::<()>())) {
+        // SAFETY: alive while it is in the list.
+        unsafe { (*object).hold_for_fork() };
+        HELD.with(py, |held| held.push(WaitedFor(object)));
+    }
+}
+
+/// After a fork, in the parent and in the child, by the same thread.
+pub(crate) fn release_after_fork(py: Python<'_>) {
+    for WaitedFor(object) in HELD.with(py, std::mem::take) {
+        // SAFETY: held since before the fork. The GIL has not been given away since, so it is in the list still.
+        unsafe { (*object).release_after_fork() };
+    }
+}
 
 /// In the child of a fork.
 pub(crate) fn forget_waiters_after_fork(py: Python<'_>) {

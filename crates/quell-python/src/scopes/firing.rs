@@ -4,9 +4,9 @@
 //! the GIL, which may be away for as long as it pleases some other thread. So a timer only hands its scope over, and
 //! this thread, started by the first timeout that goes off, waits for the GIL.
 //!
-//! At interpreter shutdown a thread that asks for the GIL would never return. `shut_down`, called by `atexit` while the
+//! At interpreter shutdown a thread that asks for the GIL would never return. [`_stop_timeouts`], called by `atexit` while the
 //! interpreter is whole, therefore waits until this thread is outside, and no scope goes off afterwards. In the child of a
-//! fork the thread is gone; [`_after_fork_child`] forgets it, and the next timeout starts another.
+//! fork the thread is gone; [`after_fork`] forgets it, and the next timeout starts another.
 
 use std::ptr;
 use std::sync::Arc;
@@ -17,7 +17,6 @@ use pyo3::prelude::*;
 
 use super::scope::Scope;
 use crate::native::Door;
-use crate::primitives::wait::forget_waiters_after_fork;
 
 struct Firing {
     due: Sender<Arc<Scope>>,
@@ -74,12 +73,8 @@ pub(super) fn _stop_timeouts(py: Python<'_>) {
     firing().door.close(py);
 }
 
-/// In the child of a fork: the thread is gone, and so are the monitor's, and all that waited.
-#[pyfunction]
-pub(super) fn _after_fork_child(py: Python<'_>) {
-    forget_waiters_after_fork(py);
+/// In the child of a fork: the thread is gone.
+pub(crate) fn after_fork() {
     // What the pointer leads to may be in use by the thread that is gone: leaked. Release: nobody else is here.
     FIRING.store(ptr::null_mut(), Release);
-    // Starts the monitor again if timeouts are armed: they hold in the child as well.
-    quell::after_fork_child();
 }
