@@ -99,6 +99,12 @@ def outcome(function: Callable[..., object], *args: object, **kwargs: object) ->
         return type(error), str(error)
 
 
+def spin() -> None:
+    """Run Python code for ever."""
+    while True:
+        pass
+
+
 def spin_until(condition: Callable[[], object]) -> None:
     """Run Python code until the condition holds."""
     end = time.monotonic() + PATIENCE
