@@ -1,21 +1,20 @@
 //! `quell.Lock`: `threading.Lock` with interruptible waits that never leak it.
 //!
-//! The lock is the core's [`RawLock`]; this adds what Python's delivery needs. Acquiring while an interrupt is
-//! pending and nothing is held raises and takes nothing. From the acquire to the release the lock is one of the
-//! thread's *holds*, and interrupts are deferred; the release that ends the last hold raises them, after the lock is
-//! free. As in the standard library any thread may release, so a release looks for the hold where it is.
+//! The lock is the core's [`RawLock`]; [`locking`] has what Python's delivery needs. As in the standard library any thread may
+//! release, so a release looks for the hold where it is.
+
+use std::ffi::CStr;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use quell::sync::RawLock;
+use quell::wait::{Wait, WaitError};
 
-use super::bound::install_with;
-use super::call::{
-    self, Method, Obj, Parameters, answer, boolean, none, runtime_error, this, throw,
-};
-use super::wait::{Patience, block};
-use crate::delivery::{self, Unheld};
+use super::call::{self, Obj, runtime_error, throw};
+use super::locking::{self, Locking};
+use super::wait::Waitable;
+use crate::delivery::{self, Me, Unheld};
 
 /// A mutual exclusion lock, used like threading.Lock.
 ///
@@ -34,39 +33,41 @@ impl Lock {
         (&raw const *self).cast()
     }
 
-    #[inline(always)]
-    fn take(&self, py: Python<'_>) -> PyResult<bool> {
-        let me = delivery::me(py);
-        me.deliver_before_acquire()?;
-        if self.raw.try_lock() {
-            me.hold(self.key());
-            return Ok(true);
-        }
-        self.take_slow(py, Patience::Forever)
-    }
-
-    fn take_with(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
-        let me = delivery::me(py);
-        me.deliver_before_acquire()?;
-        if self.raw.try_lock() {
-            me.hold(self.key());
-            return Ok(true);
-        }
-        match patience {
-            Patience::Try => Ok(false),
-            patience => self.take_slow(py, patience),
-        }
-    }
-
     #[cold]
     #[inline(never)]
-    fn take_slow(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
-        let taken = block(py, &self.raw, patience.deadline(), |wait| self.raw.lock_with(wait))?;
-        if taken.is_some() {
-            // Nothing of Python ran since the lock was granted.
-            delivery::hold(py, self.key());
-        }
-        Ok(taken.is_some())
+    fn unhold_elsewhere(&self, py: Python<'_>) {
+        delivery::unhold_foreign(py, self.key());
+    }
+}
+
+impl Locking for Lock {
+    const ACQUIRE: &CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
+        Acquire the lock, waiting for it if need be, and return True.\n\n\
+        With blocking=False it does not wait, and with a timeout in seconds it waits at most so long;\n\
+        if the lock could not be had, the answer is False.\n\n\
+        An interruption point: an interrupt that is pending or arrives during the wait is raised, and\n\
+        the lock is not taken. If the thread holds other locks, it is deferred instead.";
+    const RELEASE: &CStr = c"release($self, /)\n--\n\n\
+        Release the lock, which any thread may have acquired. RuntimeError if it is not locked.\n\n\
+        If this was the last lock that the thread held, an interrupt that was deferred is raised now,\n\
+        after the lock is free.";
+
+    fn raw(&self) -> &dyn Waitable {
+        &self.raw
+    }
+
+    #[inline(always)]
+    fn try_lock(&self) -> bool {
+        self.raw.try_lock()
+    }
+
+    fn lock_with(&self, wait: &Wait) -> Result<(), WaitError> {
+        self.raw.lock_with(wait)
+    }
+
+    #[inline(always)]
+    fn acquired(&self, me: Me<'_>) {
+        me.hold(self.key());
     }
 
     #[inline(always)]
@@ -82,12 +83,6 @@ impl Lock {
         }
         self.raw.unlock();
         if unheld == Unheld::Last { me.deliver_after_release() } else { Ok(()) }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn unhold_elsewhere(&self, py: Python<'_>) {
-        delivery::unhold_foreign(py, self.key());
     }
 }
 
@@ -173,102 +168,9 @@ unsafe extern "C" fn make(_class: Obj, _args: *const Obj, count: usize, names: O
     }
 }
 
-/// `Lock.acquire(blocking=True, timeout=-1)`.
-unsafe extern "C" fn acquire(slf: Obj, args: *const Obj, count: isize, keywords: Obj) -> Obj {
-    // SAFETY: called by the method descriptor, attached, with an instance of Lock and a call's arguments.
-    unsafe {
-        let py = Python::assume_attached();
-        let lock = this::<Lock>(slf);
-        if count == 0 && keywords.is_null() {
-            return answer(lock.take(py));
-        }
-        answer(acquire_with(py, args, count, keywords, |patience| lock.take_with(py, patience)))
-    }
-}
-
-/// The arguments of an acquire, and the acquire.
-///
-/// # Safety
-/// As [`Parameters::bind`].
-#[inline]
-pub(super) unsafe fn acquire_with(
-    py: Python<'_>,
-    args: *const Obj,
-    count: isize,
-    keywords: Obj,
-    take: impl FnOnce(Patience) -> PyResult<bool>,
-) -> PyResult<bool> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let [blocking, timeout] = parameters(py).bind(args, count, keywords)?;
-        take(Patience::of_acquire(blocking, timeout)?)
-    }
-}
-
-fn parameters(py: Python<'_>) -> &'static Parameters<2> {
-    static PARAMETERS: std::sync::OnceLock<Parameters<2>> = std::sync::OnceLock::new();
-    PARAMETERS.get_or_init(|| Parameters::new(py, "acquire", ["blocking", "timeout"]))
-}
-
-/// `Lock.release()`.
-unsafe extern "C" fn release(slf: Obj, _: Obj) -> Obj {
-    // SAFETY: as for `acquire`.
-    unsafe {
-        match this::<Lock>(slf).give(Python::assume_attached()) {
-            Ok(()) => none(),
-            Err(error) => throw(error),
-        }
-    }
-}
-
-/// `Lock.__enter__()`.
-unsafe extern "C" fn enter(slf: Obj, _: *mut Obj, count: isize) -> Obj {
-    // SAFETY: as for `acquire`.
-    unsafe {
-        if count != 0 {
-            return throw(PyTypeError::new_err("__enter__() takes no arguments"));
-        }
-        match this::<Lock>(slf).take(Python::assume_attached()) {
-            Ok(_) => boolean(true),
-            Err(error) => throw(error),
-        }
-    }
-}
-
-/// `Lock.__exit__(*exc_info)`.
-unsafe extern "C" fn exit(slf: Obj, _: *mut Obj, _: isize) -> Obj {
-    // SAFETY: as for `acquire`.
-    unsafe { release(slf, std::ptr::null_mut()) }
-}
-
-/// The methods that acquire and release.
-const METHODS: &[Method] = &[
-    call::keywords(c"acquire", acquire, ACQUIRE),
-    call::keywords(c"acquire_lock", acquire, c"Obsolete name of acquire()."),
-    call::plain(c"release", release, RELEASE),
-    call::plain(c"release_lock", release, c"Obsolete name of release()."),
-];
-
-const ENTER: Method =
-    call::positional(c"__enter__", enter, c"__enter__($self, /)\n--\n\nAcquire the lock.");
-const EXIT: Method =
-    call::positional(c"__exit__", exit, c"__exit__($self, /, *exc_info)\n--\n\nRelease the lock.");
-
-const ACQUIRE: &std::ffi::CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
-    Acquire the lock, waiting for it if need be, and return True.\n\n\
-    With blocking=False it does not wait, and with a timeout in seconds it waits at most so long;\n\
-    if the lock could not be had, the answer is False.\n\n\
-    An interruption point: an interrupt that is pending or arrives during the wait is raised, and\n\
-    the lock is not taken. If the thread holds other locks, it is deferred instead.";
-
-const RELEASE: &std::ffi::CStr = c"release($self, /)\n--\n\n\
-    Release the lock, which any thread may have acquired. RuntimeError if it is not locked.\n\n\
-    If this was the last lock that the thread held, an interrupt that was deferred is raised now,\n\
-    after the lock is free.";
-
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Lock>()?;
     call::install_constructor::<Lock>(module.py(), make);
-    install_with::<Lock>(module.py(), [(&ENTER, enter), (&EXIT, exit)])?;
-    call::install::<Lock>(module.py(), METHODS)
+    locking::install::<Lock>(module)?;
+    locking::install_obsolete::<Lock>(module)
 }

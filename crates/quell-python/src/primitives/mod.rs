@@ -9,6 +9,7 @@ pub(crate) mod bound;
 pub(crate) mod call;
 mod event;
 mod lock;
+mod locking;
 mod queue;
 mod rlock;
 pub(crate) mod wait;

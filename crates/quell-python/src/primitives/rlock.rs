@@ -1,19 +1,20 @@
 //! `quell.RLock`: `threading.RLock` with interruptible waits that never leak it.
 //!
 //! The lock is the core's [`RawRLock`], which knows its owner by an id that is never reused. It is a hold of its
-//! owner from the first acquire to the last release; see [`super::lock`] for what that means.
+//! owner from the first acquire to the last release; see [`locking`] for what that means.
 
+use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use quell::sync::RawRLock;
+use quell::wait::{Wait, WaitError};
 
-use super::bound::install_with;
-use super::call::{self, Method, Obj, answer, boolean, none, runtime_error, this, throw};
-use super::lock::acquire_with;
-use super::wait::{Patience, block, insist};
+use super::call::runtime_error;
+use super::locking::{self, Locking};
+use super::wait::{Waitable, insist};
 use crate::delivery::{self, Me, Unheld};
 
 /// A lock that its owner may acquire again, used like threading.RLock.
@@ -42,58 +43,6 @@ impl RLock {
         (&raw const *self).cast()
     }
 
-    /// Notes an acquire; the first one makes the lock a hold.
-    #[inline(always)]
-    fn acquired(&self, me: Me<'_>) {
-        if self.ident.load(Relaxed) == 0 {
-            self.ident.store(ident(), Relaxed);
-            me.hold(self.key());
-        }
-    }
-
-    #[inline(always)]
-    fn take(&self, py: Python<'_>) -> PyResult<bool> {
-        let me = delivery::me(py);
-        me.deliver_before_acquire()?;
-        if self.raw.try_lock() {
-            self.acquired(me);
-            return Ok(true);
-        }
-        self.take_slow(py, Patience::Forever)
-    }
-
-    fn take_with(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
-        let me = delivery::me(py);
-        me.deliver_before_acquire()?;
-        if self.raw.try_lock() {
-            self.acquired(me);
-            return Ok(true);
-        }
-        match patience {
-            Patience::Try => Ok(false),
-            patience => self.take_slow(py, patience),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn take_slow(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
-        let taken = block(py, &self.raw, patience.deadline(), |wait| self.raw.lock_with(wait))?;
-        if taken.is_some() {
-            self.acquired(delivery::me(py));
-        }
-        Ok(taken.is_some())
-    }
-
-    #[inline(always)]
-    fn give(&self, py: Python<'_>) -> PyResult<()> {
-        match self.raw.unlock() {
-            Ok(false) => Ok(()),
-            Ok(true) => self.released(py),
-            Err(_) => Err(runtime_error(NOT_OWNED)),
-        }
-    }
-
     /// After the release that freed the lock. Another thread may have been granted it already, but it notes its
     /// ownership only once it has the GIL.
     #[inline(always)]
@@ -103,6 +52,52 @@ impl RLock {
         match me.unhold(self.key()) {
             Unheld::Last => me.deliver_after_release(),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Locking for RLock {
+    const ACQUIRE: &CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
+        Acquire the lock, waiting for it if another thread holds it, and return True. The thread that\n\
+        holds it already acquires it once more, without waiting.\n\n\
+        With blocking=False it does not wait, and with a timeout in seconds it waits at most so long;\n\
+        if the lock could not be had, the answer is False.\n\n\
+        An interruption point: an interrupt that is pending or arrives during the wait is raised, and\n\
+        the lock is not taken. If the thread holds locks, it is deferred instead.";
+    const RELEASE: &CStr = c"release($self, /)\n--\n\n\
+        Take back one acquire of the calling thread, and free the lock if it was the last.\n\
+        RuntimeError if the calling thread does not hold it.\n\n\
+        If this was the last lock that the thread held, an interrupt that was deferred is raised now,\n\
+        after the lock is free.";
+
+    fn raw(&self) -> &dyn Waitable {
+        &self.raw
+    }
+
+    #[inline(always)]
+    fn try_lock(&self) -> bool {
+        self.raw.try_lock()
+    }
+
+    fn lock_with(&self, wait: &Wait) -> Result<(), WaitError> {
+        self.raw.lock_with(wait)
+    }
+
+    // The first one makes the lock a hold.
+    #[inline(always)]
+    fn acquired(&self, me: Me<'_>) {
+        if self.ident.load(Relaxed) == 0 {
+            self.ident.store(ident(), Relaxed);
+            me.hold(self.key());
+        }
+    }
+
+    #[inline(always)]
+    fn give(&self, py: Python<'_>) -> PyResult<()> {
+        match self.raw.unlock() {
+            Ok(false) => Ok(()),
+            Ok(true) => self.released(py),
+            Err(_) => Err(runtime_error(NOT_OWNED)),
         }
     }
 }
@@ -180,75 +175,7 @@ impl RLock {
     }
 }
 
-/// `RLock.acquire(blocking=True, timeout=-1)`.
-unsafe extern "C" fn acquire(slf: Obj, args: *const Obj, count: isize, keywords: Obj) -> Obj {
-    // SAFETY: called by the method descriptor, attached, with an instance of RLock and a call's arguments.
-    unsafe {
-        let py = Python::assume_attached();
-        let lock = this::<RLock>(slf);
-        if count == 0 && keywords.is_null() {
-            return answer(lock.take(py));
-        }
-        answer(acquire_with(py, args, count, keywords, |patience| lock.take_with(py, patience)))
-    }
-}
-
-/// `RLock.release()`.
-unsafe extern "C" fn release(slf: Obj, _: Obj) -> Obj {
-    // SAFETY: as for `acquire`.
-    unsafe {
-        match this::<RLock>(slf).give(Python::assume_attached()) {
-            Ok(()) => none(),
-            Err(error) => throw(error),
-        }
-    }
-}
-
-/// `RLock.__enter__()`.
-unsafe extern "C" fn enter(slf: Obj, _: *mut Obj, count: isize) -> Obj {
-    // SAFETY: as for `acquire`.
-    unsafe {
-        if count != 0 {
-            return throw(PyTypeError::new_err("__enter__() takes no arguments"));
-        }
-        match this::<RLock>(slf).take(Python::assume_attached()) {
-            Ok(_) => boolean(true),
-            Err(error) => throw(error),
-        }
-    }
-}
-
-/// `RLock.__exit__(*exc_info)`.
-unsafe extern "C" fn exit(slf: Obj, _: *mut Obj, _: isize) -> Obj {
-    // SAFETY: as for `acquire`.
-    unsafe { release(slf, std::ptr::null_mut()) }
-}
-
-/// The methods that acquire and release.
-const METHODS: &[Method] =
-    &[call::keywords(c"acquire", acquire, ACQUIRE), call::plain(c"release", release, RELEASE)];
-
-const ENTER: Method =
-    call::positional(c"__enter__", enter, c"__enter__($self, /)\n--\n\nAcquire the lock.");
-const EXIT: Method =
-    call::positional(c"__exit__", exit, c"__exit__($self, /, *exc_info)\n--\n\nRelease the lock.");
-
-const ACQUIRE: &std::ffi::CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
-    Acquire the lock, waiting for it if another thread holds it, and return True. The thread that\n\
-    holds it already acquires it once more, without waiting.\n\n\
-    With blocking=False it does not wait, and with a timeout in seconds it waits at most so long;\n\
-    if the lock could not be had, the answer is False.\n\n\
-    An interruption point: an interrupt that is pending or arrives during the wait is raised, and\n\
-    the lock is not taken. If the thread holds locks, it is deferred instead.";
-
-const RELEASE: &std::ffi::CStr = c"release($self, /)\n--\n\n\
-    Take back one acquire of the calling thread, and free the lock if it was the last.\n\
-    RuntimeError if the calling thread does not hold it.\n\n\
-    If this was the last lock that the thread held, an interrupt that was deferred is raised now,\n\
-    after the lock is free.";
-
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<RLock>()?;
-    install_with::<RLock>(module.py(), [(&ENTER, enter), (&EXIT, exit)])?;
-    call::install::<RLock>(module.py(), METHODS)
+    locking::install::<RLock>(module)
 }

@@ -1,0 +1,168 @@
+//! How a lock is taken and given back from Python: the methods that Lock and RLock share, for whatever else is entered and
+//! left like them.
+//!
+//! Taking it while an interrupt is pending and the thread holds nothing raises and takes nothing. From then to the release it
+//! is one of the thread's *holds*, and interrupts are deferred; the release that ends the last hold raises them, after
+//! the lock is free. A class says how it takes and gives ([`Locking`]), and installs the methods with [`install`].
+
+use std::ffi::CStr;
+
+use pyo3::PyClass;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::pyclass::boolean_struct::True;
+use quell::wait::{Wait, WaitError};
+
+use super::bound::install_with;
+use super::call::{self, Method, Obj, Parameters, answer, boolean, none, this, throw};
+use super::wait::{Patience, Waitable, block};
+use crate::delivery::{self, Me};
+
+/// What differs from one lock to the next. Every call has the GIL.
+pub(super) trait Locking: PyClass<Frozen = True> + Sync {
+    /// Of `acquire` and `release`.
+    const ACQUIRE: &CStr;
+    const RELEASE: &CStr;
+
+    /// What is waited for.
+    fn raw(&self) -> &dyn Waitable;
+
+    /// Takes it if that needs no wait.
+    fn try_lock(&self) -> bool;
+
+    /// Takes it, as the options of the wait say. Called without the GIL.
+    fn lock_with(&self, wait: &Wait) -> Result<(), WaitError>;
+
+    /// Notes that the calling thread has taken it. Nothing of Python ran since.
+    fn acquired(&self, me: Me<'_>);
+
+    /// Gives it back, and raises what waited for that.
+    fn give(&self, py: Python<'_>) -> PyResult<()>;
+}
+
+#[inline(always)]
+fn take<L: Locking>(lock: &L, py: Python<'_>) -> PyResult<bool> {
+    let me = delivery::me(py);
+    me.deliver_before_acquire()?;
+    if lock.try_lock() {
+        lock.acquired(me);
+        return Ok(true);
+    }
+    take_slow(lock, py, Patience::Forever)
+}
+
+fn take_with<L: Locking>(lock: &L, py: Python<'_>, patience: Patience) -> PyResult<bool> {
+    let me = delivery::me(py);
+    me.deliver_before_acquire()?;
+    if lock.try_lock() {
+        lock.acquired(me);
+        return Ok(true);
+    }
+    match patience {
+        Patience::Try => Ok(false),
+        patience => take_slow(lock, py, patience),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn take_slow<L: Locking>(lock: &L, py: Python<'_>, patience: Patience) -> PyResult<bool> {
+    let taken = block(py, lock.raw(), patience.deadline(), |wait| lock.lock_with(wait))?;
+    if taken.is_some() {
+        lock.acquired(delivery::me(py));
+    }
+    Ok(taken.is_some())
+}
+
+/// `acquire(blocking=True, timeout=-1)`.
+unsafe extern "C" fn acquire<L: Locking>(
+    slf: Obj,
+    args: *const Obj,
+    count: isize,
+    keywords: Obj,
+) -> Obj {
+    // SAFETY: called by the method descriptor, attached, with an instance of the class and a call's arguments.
+    unsafe {
+        let py = Python::assume_attached();
+        let lock = this::<L>(slf);
+        if count == 0 && keywords.is_null() {
+            return answer(take(lock, py));
+        }
+        let patience = parameters(py)
+            .bind(args, count, keywords)
+            .and_then(|[blocking, timeout]| Patience::of_acquire(blocking, timeout));
+        answer(patience.and_then(|patience| take_with(lock, py, patience)))
+    }
+}
+
+fn parameters(py: Python<'_>) -> &'static Parameters<2> {
+    static PARAMETERS: std::sync::OnceLock<Parameters<2>> = std::sync::OnceLock::new();
+    PARAMETERS.get_or_init(|| Parameters::new(py, "acquire", ["blocking", "timeout"]))
+}
+
+/// `release()`.
+unsafe extern "C" fn release<L: Locking>(slf: Obj, _: Obj) -> Obj {
+    // SAFETY: as for `acquire`.
+    unsafe {
+        match this::<L>(slf).give(Python::assume_attached()) {
+            Ok(()) => none(),
+            Err(error) => throw(error),
+        }
+    }
+}
+
+/// `__enter__()`.
+unsafe extern "C" fn enter<L: Locking>(slf: Obj, _: *mut Obj, count: isize) -> Obj {
+    // SAFETY: as for `acquire`.
+    unsafe {
+        if count != 0 {
+            return throw(PyTypeError::new_err("__enter__() takes no arguments"));
+        }
+        match take(this::<L>(slf), Python::assume_attached()) {
+            Ok(_) => boolean(true),
+            Err(error) => throw(error),
+        }
+    }
+}
+
+/// `__exit__(*exc_info)`.
+unsafe extern "C" fn exit<L: Locking>(slf: Obj, _: *mut Obj, _: isize) -> Obj {
+    // SAFETY: as for `acquire`.
+    unsafe { release::<L>(slf, std::ptr::null_mut()) }
+}
+
+/// The methods of one class. Constants of their own: method definitions live for ever.
+struct Methods<L>(std::marker::PhantomData<L>);
+
+impl<L: Locking> Methods<L> {
+    const ALL: &'static [Method] = &[
+        call::keywords(c"acquire", acquire::<L>, L::ACQUIRE),
+        call::plain(c"release", release::<L>, L::RELEASE),
+    ];
+    const OBSOLETE: &'static [Method] = &[
+        call::keywords(c"acquire_lock", acquire::<L>, c"Obsolete name of acquire()."),
+        call::plain(c"release_lock", release::<L>, c"Obsolete name of release()."),
+    ];
+    const ENTER: &'static Method = &call::positional(
+        c"__enter__",
+        enter::<L>,
+        c"__enter__($self, /)\n--\n\nAcquire the lock.",
+    );
+    const EXIT: &'static Method = &call::positional(
+        c"__exit__",
+        exit::<L>,
+        c"__exit__($self, /, *exc_info)\n--\n\nRelease the lock.",
+    );
+}
+
+/// Puts the methods on the class.
+pub(super) fn install<L: Locking>(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    install_with::<L>(py, [(Methods::<L>::ENTER, enter::<L>), (Methods::<L>::EXIT, exit::<L>)])?;
+    call::install::<L>(py, Methods::<L>::ALL)
+}
+
+/// Puts the obsolete names of `acquire` and `release` on the class too.
+pub(super) fn install_obsolete<L: Locking>(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    call::install::<L>(module.py(), Methods::<L>::OBSOLETE)
+}
