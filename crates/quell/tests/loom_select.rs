@@ -37,7 +37,7 @@ fn a_selection_takes_one_item() {
             .get(&queues[1], Result::unwrap)
             .wait()
             .unwrap();
-        putters.map(|putter| putter.join().unwrap());
+        putters.into_iter().for_each(|putter| putter.join().unwrap());
         let left: u32 = queues.iter().flat_map(|queue| queue.try_iter()).sum();
         assert_eq!(got + left, 3);
     });
@@ -324,7 +324,7 @@ fn a_selection_of_a_task_is_dropped_while_two_items_come() {
         assert!(polled.is_pending());
         let putters = [put(&queues[0], 1), put(&queues[1], 2)];
         drop(selected);
-        putters.map(|putter| putter.join().unwrap());
+        putters.into_iter().for_each(|putter| putter.join().unwrap());
         assert_eq!(queues[0].try_get().unwrap(), 1);
         assert_eq!(queues[1].try_get().unwrap(), 2);
     });
