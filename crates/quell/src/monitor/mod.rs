@@ -3,7 +3,7 @@
 //!
 //! | to … | use |
 //! | --- | --- |
-//! | end a stretch of code when its time is over | [`timeout`], [`Timeout`] |
+//! | end a stretch of code when its time is over | [`timeout()`], [`Timeout`] |
 //! | end it when it has computed for too long | [`CpuBudget`] |
 //! | end it, or be told, when it gives no sign of life | [`Watchdog`] |
 //! | run something at a moment | [`at`], [`after`], [`repeat`] |

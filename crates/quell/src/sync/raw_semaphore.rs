@@ -18,7 +18,7 @@
 //! and in the same step sets `WAITERS`; who gives permits after that comes through the queue.
 //!
 //! **Barging and fairness.** As with a [`RawLock`](crate::RawLock): a giver wakes the first waiters to *look*, as many as
-//! its permits would do for, and somebody who is running may be faster. One that has waited for longer than [`FAIR`] is
+//! its permits would do for, and somebody who is running may be faster. One that has waited for longer than half a millisecond is
 //! not woken to look, but given its permits. If there are not enough for it yet, `RESERVED` stays, so that they add up:
 //! a waiter for many permits is not passed over for ever by those who want one.
 //!

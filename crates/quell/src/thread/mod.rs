@@ -11,7 +11,7 @@
 //!
 //! | to … | use |
 //! | --- | --- |
-//! | start a thread | [`spawn`]; [`Builder`] for a name, a stack size, the masks it starts in |
+//! | start a thread | [`spawn()`]; [`Builder`] for a name, a stack size, the masks it starts in |
 //! | start threads that borrow | [`scope`]; [`scope_linked`] if they shall end when their parent is interrupted |
 //! | wait for its end | [`JoinHandle::join`], with a timeout, a deadline, or every option of [`Wait`](crate::Wait) |
 //! | stop it | [`Thread::interrupt`], from a handle, [`lookup`], [`enumerate`] or [`main`] |
