@@ -59,8 +59,9 @@ fn is_prepared(model: c_int) -> bool {
     let ours = nothing as extern "C" fn(c_int) as usize;
     match action(CANCEL) {
         Some(now) if now.handler == ours => true,
-        // How to return from a handler is copied from one that the C library has installed.
-        Some(now) if now.handler == libc::SIG_DFL => {
+        // Nobody's. (Ignored, it is inherited from a process that the C library has prepared with posix_spawn.) How to return
+        // from a handler is copied from one that the library has installed.
+        Some(now) if matches!(now.handler, libc::SIG_DFL | libc::SIG_IGN) => {
             action(model).is_some_and(|model| install(Action { handler: ours, mask: 0, ..model }))
         }
         _ => false,
