@@ -32,7 +32,7 @@ def test_every_time(way: Way, name: str) -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_at_the_limit(way: Way, name: str) -> None:
-    run = way.limited(SCRIPTS / "shapes.py", name, timeout=0.15)
+    run = way.limited(SCRIPTS / "shapes_alone.py", name, timeout=0.15)
     log = run.lines[-1].split()
     if name in shapes.PLACES and (name in shapes.WHOLE_BODY or log[0] == "body"):
         assert log == ["body", "except"], str(run)

@@ -1,4 +1,4 @@
-"""Interrupts one shape of ``shapes.py`` again and again from another thread.
+"""Interrupts one shape of :mod:`shapes` again and again from another thread.
 
     shapes_rounds.py NAME COUNT    COUNT rounds, shared by the forms of the shape
 
@@ -135,7 +135,7 @@ class Rounds:
 
 def main() -> None:
     name, count = sys.argv[1:]
-    shapes.Stop = Stop
+    shapes.stop_with(Stop)
     forms = {**shapes.LOOPS, **shapes.PLACES, **shapes.CALLEES}[name]
     # The sender has to get the GIL from a busy loop for every interrupt.
     sys.setswitchinterval(1e-4)
