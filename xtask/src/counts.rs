@@ -49,6 +49,9 @@ impl Reader {
     /// Looks at one line of a runner's output.
     pub(crate) fn line(&mut self, line: &str) {
         let line = without_colour(line);
+        if is_quoted(&line) {
+            return;
+        }
         let line = line.trim();
         if let Some(counts) = closing_line(line) {
             self.counts += counts;
@@ -58,6 +61,11 @@ impl Reader {
             self.failures.push(name);
         }
     }
+}
+
+/// Whether the line is one of libtest's that nextest repeats, indented, where it shows the output of a failed test.
+fn is_quoted(line: &str) -> bool {
+    line.starts_with(' ') && line.trim_start().starts_with("test ")
 }
 
 /// The counts of a runner's closing line; `None` for every other line.
@@ -219,11 +227,20 @@ test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out";
     }
 
     #[test]
+    fn what_a_failed_test_printed_is_not_counted() {
+        let text =
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 9 filtered out
+     Summary [  1.500s] 3 tests run: 2 passed, 1 failed, 0 skipped";
+        assert_eq!(Some(read(text).counts), counts(2, 1, 0));
+    }
+
+    #[test]
     fn failures_are_named_once() {
         let text = "        FAIL [   0.010s] (1/3) quell::park wakes_once
      SIGABRT [   0.010s] (2/3) quell park::tests::aborts
         PASS [   0.010s] (3/3) quell park::tests::fine
         FAIL [   0.010s] (1/3) quell::park wakes_once
+    test wakes_once ... FAILED
 test park::tests::b ... FAILED
 \u{1b}[31mFAILED\u{1b}[0m tests/test_a.py::test_b - AssertionError: 1
 FAILED tests/test_a.py::test_b - AssertionError: 1";

@@ -109,6 +109,12 @@ mod tests {
             .read_line(&mut line)
             .expect("reads");
         let pid = root.id() as i32;
+        // Each is a copy of the shell until it has become what it is to run.
+        let sleeps =
+            || procfs::descendants(pid, false).iter().filter(|s| s.name == "sleep").count();
+        while sleeps() < 2 {
+            std::thread::yield_now();
+        }
         let now = Instant::now();
         let found = end_all(pid, now, now + Duration::from_millis(100));
         assert!(found.iter().any(|c| c.name == "sleep" && c.asked && !c.killed), "{found:?}");
