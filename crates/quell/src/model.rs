@@ -5,7 +5,7 @@ use crate::monitor::function::Function;
 use crate::monitor::timers::{Job, Ticket, Timers};
 use crate::park;
 use crate::thread::Thread;
-use crate::wait::{Goal, Note, Place, Wait, WaitError, WaitQueue, Waited, wait_async};
+use crate::wait::{Goal, Note, Place, Wait, WaitError, WaitQueue, Waited, wait_async, wait_for};
 use std::cell::Cell;
 use std::time::Instant;
 
@@ -119,10 +119,11 @@ impl Waiters {
     pub fn wait(
         &self,
         wait: &Wait,
-        validate: impl FnOnce() -> bool,
-        left: impl FnOnce(bool),
+        validate: impl Fn() -> bool,
+        left: impl Fn(bool),
     ) -> Result<Option<u32>, WaitError> {
-        self.0.wait(wait, Place::Back, None, validate, left).map(token)
+        let goal = Closures { waiters: self, validate, left };
+        wait_for(&goal, wait, Place::Back, Note::NONE).map(token)
     }
 
     /// Grants `token` to the first; says whether there was one.
@@ -133,6 +134,31 @@ impl Waiters {
     /// Grants `token` to all; says to how many.
     pub fn grant_all(&self, token: u32) -> usize {
         self.0.grant_all(token, || {})
+    }
+}
+
+/// A thread's reason to wait.
+struct Closures<'a, V, L> {
+    waiters: &'a Waiters,
+    validate: V,
+    left: L,
+}
+
+impl<V: Fn() -> bool, L: Fn(bool)> Gate for Closures<'_, V, L> {
+    fn waiters(&self) -> &Waiters {
+        self.waiters
+    }
+
+    fn must_wait(&self) -> bool {
+        (self.validate)()
+    }
+
+    fn left(&self, empty: bool) {
+        (self.left)(empty);
+    }
+
+    fn pass_on(&self, _token: u32) {
+        unreachable!("a thread is not dropped while it waits")
     }
 }
 

@@ -25,7 +25,7 @@ impl Gate {
         Arc::new(Gate { queue: Waiters::new(), open: AtomicBool::new(false) })
     }
 
-    fn wait(&self, wait: &Wait, left: impl FnOnce(bool)) -> Answer {
+    fn wait(&self, wait: &Wait, left: impl Fn(bool)) -> Answer {
         // Relaxed: the list's lock orders it.
         self.queue.wait(wait, || !self.open.load(Relaxed), left)
     }

@@ -4,9 +4,10 @@ use super::base::QueueOf;
 use super::error::TaskDoneError;
 use super::kind::Kind;
 use super::state::{State, Wake};
+use super::task::AllDone;
 use crate::interrupt::Interrupted;
 use crate::park::BurstGuard;
-use crate::wait::{Place, Wait, WaitError};
+use crate::wait::{Goal, Note, Place, Wait, WaitError, wait_for};
 use std::time::{Duration, Instant};
 
 impl<T, K: Kind<T>> QueueOf<T, K> {
@@ -70,12 +71,12 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
     /// # Errors
     /// As the options allow.
     pub fn join_with(&self, wait: &Wait) -> Result<(), WaitError> {
-        let unfinished = || self.unfinished() > 0;
-        if !unfinished() {
+        let goal = AllDone(self);
+        if !goal.must_wait() {
             return Ok(());
         }
         // A grant is the news that all was done at some moment; more may have been put since, which is no matter.
-        self.joiners.wait(wait, Place::Back, None, unfinished, |_| {}).map(drop)
+        wait_for(&goal, wait, Place::Back, Note::NONE).map(drop)
     }
 
     /// Shuts the queue down: every `put` fails from now on, and every `get` as soon as the queue is empty. Who

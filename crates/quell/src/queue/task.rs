@@ -65,7 +65,7 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
 }
 
 /// That every task is done.
-struct AllDone<'a, T, K: Kind<T>>(&'a QueueOf<T, K>);
+pub(super) struct AllDone<'a, T, K: Kind<T>>(pub(super) &'a QueueOf<T, K>);
 
 impl<T, K: Kind<T>> Goal for AllDone<'_, T, K> {
     fn queue(&self) -> &WaitQueue {

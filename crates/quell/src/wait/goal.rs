@@ -1,8 +1,9 @@
 //! What a waiter waits for, as its queue has to know it: one description for threads, tasks and selections.
 
-use super::node::Note;
-use super::queue::{Place, WaitQueue, Waited};
-use super::{Wait, WaitError};
+use super::node::{Node, Note, Waiter};
+use super::queue::{InList, Place, WaitQueue, Waited};
+use super::{Wait, WaitError, block, look};
+use crate::thread::current;
 
 /// What a waiter waits for. A primitive implements it once for each reason to wait.
 pub(crate) trait Goal {
@@ -49,10 +50,50 @@ pub(crate) fn wait_for_and<G: Goal + ?Sized>(
     joined: impl FnOnce(),
     leave: Option<&dyn Fn() -> bool>,
 ) -> Result<Waited, WaitError> {
-    let (must_wait, left) = (|| goal.must_wait(), |empty| goal.left(empty));
-    let waited = goal.queue().wait_and(wait, place, note, must_wait, left, joined, leave);
-    if waited.is_err() {
+    let me = current();
+    let node = Node::new(note);
+    // SAFETY: ours, and in no list.
+    unsafe { node.links() }.waiter = Some(Waiter::Thread(me.clone()));
+    {
+        let list = goal.queue().lock();
+        if !goal.must_wait() {
+            return Ok(Waited::Refused);
+        }
+        // SAFETY: we hold the lock. The node stays in place until it is unlinked: below if the thread leaves, by the
+        // granter otherwise; `InList` sees to it that nothing unwinds past it before.
+        unsafe { list.link(&node, place) };
+    }
+    let in_list = InList;
+    joined();
+    let done = || node.granted().is_some();
+    look::before_sleep(wait, done);
+    let ended = match leave {
+        None => block(&me, wait, done, || node.leave()),
+        Some(leave) => block(&me, wait, done, leave),
+    };
+    if ended.is_err() {
+        // SAFETY: the node is in this list, or in none: where `leave` decided, it may have been granted since.
+        unsafe { unlink(goal, &node) };
+    }
+    std::mem::forget(in_list);
+    if ended.is_err() {
         goal.gone();
     }
-    waited
+    ended.map(|()| Waited::Granted(node.granted().expect("it ended well")))
+}
+
+/// Takes the node of a waiter that leaves out of the goal's list. False: a granter has taken it out before.
+///
+/// # Safety
+/// The node is in this list or in none.
+pub(super) unsafe fn unlink<G: Goal + ?Sized>(goal: &G, node: &Node) -> bool {
+    let list = goal.queue().lock();
+    // SAFETY: as the caller promises.
+    if !unsafe { list.has(node) } {
+        return false;
+    }
+    // SAFETY: it is in this list.
+    unsafe { list.unlink(node) };
+    goal.left(list.is_empty());
+    true
 }

@@ -1,14 +1,10 @@
-//! The wait queue: an intrusive list of nodes, and how a thread waits in it. The protocol is in the module's
-//! documentation.
+//! The wait queue: an intrusive list of nodes. The protocol is in the module's documentation.
 
 use super::grant::Granting;
-use super::node::{Node, Note, Waiter};
-use super::{Wait, WaitError, block, look};
+use super::node::Node;
 use crate::park::RawShort;
 use crate::sys::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
-use crate::thread::current;
 use std::ptr;
-use std::time::Instant;
 
 /// Where a waiter joins the list.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,85 +46,6 @@ impl WaitQueue {
                 head: AtomicPtr::new(ptr::null_mut()),
             }
         }
-    }
-
-    /// Waits in this queue as the current thread.
-    ///
-    /// `validate` runs under the list's lock before the thread joins the list; false: do not wait. `left` runs
-    /// under the lock when the thread has left without a grant, and is told whether the list is empty now. Both
-    /// only look at and change the primitive's own state. [`wait_for`](super::wait_for) is the same with a
-    /// [`Goal`](super::Goal), which tasks and selections need.
-    #[cold]
-    pub(crate) fn wait(
-        &self,
-        wait: &Wait,
-        place: Place,
-        since: Option<Instant>,
-        validate: impl FnOnce() -> bool,
-        left: impl FnOnce(bool),
-    ) -> Result<Waited, WaitError> {
-        self.wait_noted(wait, place, Note { since, ..Note::NONE }, validate, left)
-    }
-
-    /// The same with a whole note.
-    pub(super) fn wait_noted(
-        &self,
-        wait: &Wait,
-        place: Place,
-        note: Note,
-        validate: impl FnOnce() -> bool,
-        left: impl FnOnce(bool),
-    ) -> Result<Waited, WaitError> {
-        self.wait_and(wait, place, note, validate, left, || {}, None)
-    }
-
-    /// The same; `joined` runs when the thread is in the list and the lock is free again. If it panics, the process
-    /// ends. `leave`, if there is one, decides alone whether the thread may leave, in place of the node: false means that
-    /// it was granted, or soon will be. It is a compare-exchange on the primitive's own state, so that leaving is one
-    /// step with a change there.
-    #[expect(clippy::too_many_arguments, reason = "each of them is one step of the wait")]
-    pub(super) fn wait_and(
-        &self,
-        wait: &Wait,
-        place: Place,
-        note: Note,
-        validate: impl FnOnce() -> bool,
-        left: impl FnOnce(bool),
-        joined: impl FnOnce(),
-        leave: Option<&dyn Fn() -> bool>,
-    ) -> Result<Waited, WaitError> {
-        let me = current();
-        let node = Node::new(note);
-        // SAFETY: ours, and in no list.
-        unsafe { node.links() }.waiter = Some(Waiter::Thread(me.clone()));
-        {
-            let list = self.lock();
-            if !validate() {
-                return Ok(Waited::Refused);
-            }
-            // SAFETY: we hold the lock. The node stays in place until it is unlinked: below if the thread leaves, by
-            // the granter otherwise; `InList` sees to it that nothing unwinds past it before.
-            unsafe { list.link(&node, place) };
-        }
-        let in_list = InList;
-        joined();
-        let done = || node.granted().is_some();
-        look::before_sleep(wait, done);
-        let ended = match leave {
-            None => block(&me, wait, done, || node.leave()),
-            Some(leave) => block(&me, wait, done, leave),
-        };
-        if ended.is_err() {
-            let list = self.lock();
-            // SAFETY: the node is in this list, or in none: where `leave` decided, it may have been granted since.
-            if unsafe { list.has(&node) } {
-                // SAFETY: it is in this list.
-                unsafe { list.unlink(&node) };
-                left(list.is_empty());
-            }
-        }
-        std::mem::forget(in_list);
-        ended.map(|()| Waited::Granted(node.granted().expect("it ended well")))
     }
 
     /// Takes the list's lock to grant to several waiters, up to `N`, each on terms of its own.

@@ -1,7 +1,7 @@
 //! A case of a selection: one of the nodes that share one waiter's state. The protocol is in the module's documentation;
 //! who selects joins its cases, sleeps, and has each of them leave.
 
-use super::goal::Goal;
+use super::goal::{Goal, unlink};
 use super::node::{Node, Note, State, Waiter};
 use super::queue::Place;
 use super::task::replace_waker;
@@ -49,13 +49,8 @@ impl<'a, G: Goal + ?Sized> Case<'a, G> {
 
     /// Out of the list, if a granter has not taken it out.
     pub(crate) fn unlink(&self) {
-        let list = self.goal.queue().lock();
         // SAFETY: the node is in this list or in none.
-        if unsafe { list.has(&self.node) } {
-            // SAFETY: it is in this list.
-            unsafe { list.unlink(&self.node) };
-            self.goal.left(list.is_empty());
-            drop(list);
+        if unsafe { unlink(self.goal, &self.node) } {
             self.goal.gone();
         }
     }

@@ -1,6 +1,6 @@
 //! A task that waits: a node that lives in a future.
 
-use super::goal::Goal;
+use super::goal::{Goal, unlink};
 use super::node::{Node, Note, Waiter};
 use super::queue::{Place, Waited};
 use crate::fork::generation;
@@ -137,18 +137,12 @@ impl<G: Goal + ?Sized> Drop for WaitFuture<'_, G> {
         if !self.stage.get().is_joined() {
             return;
         }
-        let list = self.goal.queue().lock();
+        // Under the lock, so either no granter has claimed it, or it is granted.
         // SAFETY: the node is in this list or in none.
-        if unsafe { list.has(&self.node) } {
-            // Under the lock, so no granter has claimed it.
-            // SAFETY: it is in this list.
-            unsafe { list.unlink(&self.node) };
-            self.goal.left(list.is_empty());
-            drop(list);
+        if unsafe { unlink(self.goal, &self.node) } {
             self.goal.gone();
-            return;
+        } else {
+            self.goal.pass_on(self.node.granted().expect("it was unlinked"));
         }
-        drop(list);
-        self.goal.pass_on(self.node.granted().expect("it was unlinked"));
     }
 }
