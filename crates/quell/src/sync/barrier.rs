@@ -87,13 +87,21 @@ impl Barrier {
         /// # Panics
         /// If `parties` is 0.
         pub fn new(parties: u32) -> Barrier {
+            Barrier::build(parties, None)
+        }
+    }
+}
+
+impl<A> Barrier<A> {
+    const_fn! {
+        fn build(parties: u32, action: Option<A>) -> Barrier<A> {
             assert!(parties > 0, "a barrier is for one at least");
             Barrier {
                 queue: WaitQueue::new(FILLING),
                 gate: WaitQueue::new(0),
                 arrived: AtomicU32::new(0),
                 parties,
-                action: None,
+                action,
             }
         }
     }
@@ -107,14 +115,7 @@ impl<A: Fn()> Barrier<A> {
         /// # Panics
         /// If `parties` is 0.
         pub fn with_action(parties: u32, action: A) -> Barrier<A> {
-            assert!(parties > 0, "a barrier is for one at least");
-            Barrier {
-                queue: WaitQueue::new(FILLING),
-                gate: WaitQueue::new(0),
-                arrived: AtomicU32::new(0),
-                parties,
-                action: Some(action),
-            }
+            Barrier::build(parties, Some(action))
         }
     }
 
