@@ -5,40 +5,15 @@
 
 mod common;
 
-use common::{Random, stress};
+use common::{Random, disturber, stress};
 use quell::thread::JoinHandle;
 use quell::{
-    Event, GetError, Interrupt, Lock, Outcome, PutError, Queue, RLock, Thread, Wait, WaitError,
-    thread,
+    Event, GetError, Interrupt, Lock, Outcome, PutError, Queue, RLock, Wait, WaitError, thread,
 };
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
-
-/// Interrupts the threads at random, pausing at random, until `stop`; says how many it sent.
-fn disturber(targets: Vec<Thread>, stop: &Arc<AtomicBool>, at_least: u64) -> JoinHandle<u64> {
-    let stop = Arc::clone(stop);
-    thread::spawn(move || {
-        let mut random = Random::new(7);
-        let mut sent = 0;
-        while sent < at_least && !stop.load(SeqCst) {
-            // In bursts, and without running ahead: an interrupt that finds many pending meets no new window.
-            let target = &targets[random.below(targets.len() as u64) as usize];
-            let mut last = None;
-            for _ in 0..=random.below(8) {
-                last = Some(target.interrupt(Interrupt::new(())));
-                sent += 1;
-                for _ in 0..random.below(200) {
-                    std::hint::spin_loop();
-                }
-            }
-            last.expect("one at least").wait(None).expect("nobody disturbs the disturber");
-        }
-        stop.store(true, SeqCst);
-        sent
-    })
-}
 
 #[test]
 fn completion_beats_interruption_in_a_get() {
@@ -119,7 +94,7 @@ fn no_lock_is_left_held() {
         })
         .collect();
     let targets = workers.iter().map(|worker| worker.thread().clone()).collect();
-    let sent = disturber(targets, &stop, stress(100_000)).join().unwrap();
+    let sent = disturber(7, 8, targets, &stop, stress(100_000)).join().unwrap();
     for worker in workers {
         worker.join().unwrap();
     }
@@ -152,7 +127,7 @@ fn no_recursive_lock_is_left_held() {
         })
         .collect();
     let targets = workers.iter().map(|worker| worker.thread().clone()).collect();
-    disturber(targets, &stop, stress(100_000)).join().unwrap();
+    disturber(7, 8, targets, &stop, stress(100_000)).join().unwrap();
     let done: u64 = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
     assert_eq!(lock.try_lock().expect("nobody holds it").get(), done);
     assert_eq!(lock.owner(), None);
@@ -205,7 +180,7 @@ fn no_item_is_lost_or_doubled() {
         .collect();
     let targets = putters.iter().map(|p| p.thread().clone());
     let targets = targets.chain(getters.iter().map(|g| g.thread().clone())).collect();
-    disturber(targets, &stop, stress(100_000)).join().unwrap();
+    disturber(7, 8, targets, &stop, stress(100_000)).join().unwrap();
     let put: u64 = putters.into_iter().map(|putter| putter.join().unwrap()).sum();
     queue.shutdown(false);
     let mut seen = HashSet::new();
@@ -263,7 +238,7 @@ fn an_interrupted_wait_leaves_the_event_whole() {
             }
         })
     };
-    disturber(vec![waiter.thread().clone()], &stop, stress(100_000)).join().unwrap();
+    disturber(7, 8, vec![waiter.thread().clone()], &stop, stress(100_000)).join().unwrap();
     setter.join().unwrap();
     over.store(true, SeqCst);
     ping.set();
@@ -297,7 +272,7 @@ fn a_deadline_leaves_nothing_half_done_either() {
         })
         .collect();
     let targets = workers.iter().map(|worker| worker.thread().clone()).collect();
-    disturber(targets, &stop, stress(5_000)).join().unwrap();
+    disturber(7, 8, targets, &stop, stress(5_000)).join().unwrap();
     let done: u64 = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
     assert_eq!(*lock.try_lock().expect("nobody holds it"), done);
 }

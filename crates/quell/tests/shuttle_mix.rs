@@ -6,78 +6,22 @@
 
 #![cfg(quell_shuttle)]
 
-use quell::{
-    Event, GetError, Interrupt, Lock, Outcome, PutError, Queue, Receipt, Select, Thread, Wait,
-    WaitError, model,
-};
+mod schedules;
+
+use quell::{Event, GetError, Lock, PutError, Queue, Select, Wait, WaitError, model};
+use schedules::{check, disturb, handles, settle, start};
 use shuttle::thread;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-fn schedules(default: usize) -> usize {
-    match std::env::var("QUELL_SCHEDULES") {
-        Ok(count) => count.parse().expect("QUELL_SCHEDULES is a whole number"),
-        Err(_) => default,
-    }
-}
-
-/// Uniformly random schedules, and schedules with few, randomly placed switches (Burckhardt and others, *A Randomized
-/// Scheduler with Probabilistic Guarantees of Finding Bugs*, 2010).
-fn check(model: impl Fn() + Send + Sync + Copy + 'static) {
-    shuttle::check_random(model, schedules(2_000));
-    shuttle::check_pct(model, schedules(2_000), 4);
-}
-
-fn start<T: Send + 'static>(
-    handle: &Thread,
-    f: impl FnOnce() -> T + Send + 'static,
-) -> thread::JoinHandle<T> {
-    let handle = handle.clone();
-    thread::spawn(move || {
-        quell::adopt(&handle).unwrap();
-        f()
-    })
-}
-
-fn handles(count: usize) -> Vec<Thread> {
-    (0..count).map(|_| Thread::unattached(None)).collect()
-}
-
-/// Interrupts each twice, and takes some back. Says what it sent.
-fn disturb(targets: &[Thread]) -> thread::JoinHandle<Vec<Receipt>> {
-    let targets = targets.to_vec();
-    thread::spawn(move || {
-        let mut receipts = Vec::new();
-        for round in 0..2 {
-            for (i, target) in targets.iter().enumerate() {
-                let receipt = target.interrupt(Interrupt::new(()));
-                if (i + round) % 3 == 0 {
-                    receipt.withdraw();
-                }
-                receipts.push(receipt);
-            }
-        }
-        receipts
-    })
-}
-
-/// How many were delivered; none is lost.
-fn settle(targets: &[Thread], receipts: &[Receipt]) -> u64 {
-    for target in targets {
-        target.withdraw_all();
-    }
-    assert!(receipts.iter().all(|receipt| receipt.state() != Outcome::Pending));
-    receipts.iter().filter(|receipt| receipt.state() == Outcome::Delivered).count() as u64
-}
-
 #[test]
 fn items_go_through_a_small_queue() {
-    check(|| items_go_through(Queue::bounded(1)));
+    check(2_000, || items_go_through(Queue::bounded(1)));
 }
 
 #[test]
 fn items_go_through_a_rendezvous() {
-    check(|| items_go_through(Queue::rendezvous()));
+    check(2_000, || items_go_through(Queue::rendezvous()));
 }
 
 fn items_go_through(queue: Queue<u64>) {
@@ -126,7 +70,7 @@ fn items_go_through(queue: Queue<u64>) {
             })
         })
         .collect();
-    let receipts = disturb(&handles).join().unwrap();
+    let receipts = disturb(&handles, |_| ()).join().unwrap();
     for putter in putters {
         putter.join().unwrap();
     }
@@ -142,7 +86,7 @@ fn items_go_through(queue: Queue<u64>) {
 fn a_lock_is_shared_by_the_interrupted() {
     for fair in [false, true] {
         model::set_fair(fair);
-        check(share_a_lock);
+        check(2_000, share_a_lock);
     }
 }
 
@@ -178,7 +122,7 @@ fn share_a_lock() {
         let handles = handles.clone();
         thread::spawn(move || handles.iter().for_each(model::expire))
     };
-    let receipts = disturb(&handles).join().unwrap();
+    let receipts = disturb(&handles, |_| ()).join().unwrap();
     clock.join().unwrap();
     for worker in workers {
         worker.join().unwrap();
@@ -189,7 +133,7 @@ fn share_a_lock() {
 
 #[test]
 fn an_event_wakes_the_interrupted_and_the_others() {
-    check(|| {
+    check(2_000, || {
         let event = Arc::new(Event::new());
         let handles = handles(4);
         let interrupted = Arc::new(AtomicU64::new(0));
@@ -204,7 +148,7 @@ fn an_event_wakes_the_interrupted_and_the_others() {
                 })
             })
             .collect();
-        let disturber = disturb(&handles);
+        let disturber = disturb(&handles, |_| ());
         event.set();
         for waiter in waiters {
             waiter.join().unwrap();
@@ -218,8 +162,8 @@ fn an_event_wakes_the_interrupted_and_the_others() {
 /// ends the getters.
 #[test]
 fn selections_pass_items_both_ways() {
-    check(|| select_both_ways([Queue::rendezvous(), Queue::rendezvous()]));
-    check(|| select_both_ways([Queue::bounded(1), Queue::rendezvous()]));
+    check(2_000, || select_both_ways([Queue::rendezvous(), Queue::rendezvous()]));
+    check(2_000, || select_both_ways([Queue::bounded(1), Queue::rendezvous()]));
 }
 
 fn select_both_ways(queues: [Queue<u64>; 2]) {
@@ -279,7 +223,7 @@ fn select_both_ways(queues: [Queue<u64>; 2]) {
             })
         })
         .collect();
-    let receipts = disturb(&handles).join().unwrap();
+    let receipts = disturb(&handles, |_| ()).join().unwrap();
     for putter in putters {
         putter.join().unwrap();
     }

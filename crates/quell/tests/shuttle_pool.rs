@@ -4,23 +4,14 @@
 
 #![cfg(quell_shuttle)]
 
+mod schedules;
+
 use quell::pool::{Failure, Pipeline, Pool, Stage, SubmitError, TaskError, TaskInterrupted};
+use schedules::check;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-
-fn schedules(default: usize) -> usize {
-    match std::env::var("QUELL_SCHEDULES") {
-        Ok(count) => count.parse().expect("QUELL_SCHEDULES is a whole number"),
-        Err(_) => default,
-    }
-}
-
-fn check(model: impl Fn() + Send + Sync + Copy + 'static) {
-    shuttle::check_random(model, schedules(1_000));
-    shuttle::check_pct(model, schedules(1_000), 4);
-}
 
 /// Every task ends once; only what was cancelled, or stopped, is interrupted.
 fn tasks(stop: bool) {
@@ -90,18 +81,18 @@ fn tasks(stop: bool) {
 
 #[test]
 fn tasks_are_submitted_and_cancelled() {
-    check(|| tasks(false));
+    check(1_000, || tasks(false));
 }
 
 #[test]
 fn a_pool_is_stopped_at_any_moment() {
-    check(|| tasks(true));
+    check(1_000, || tasks(true));
 }
 
 /// What goes in comes out once, or the pipeline was stopped; it ends in any case.
 #[test]
 fn a_pipeline_is_closed_or_stopped() {
-    check(|| {
+    check(1_000, || {
         let pass = |n: u64| {
             thread::yield_now();
             Ok::<_, std::convert::Infallible>(n)

@@ -6,11 +6,11 @@
 
 #![cfg(quell_shuttle)]
 
+mod schedules;
+
 use quell::sync::BarrierError;
-use quell::{
-    Barrier, BoundedSemaphore, Condition, Interrupt, Lock, Outcome, Receipt, Thread, Wait,
-    WaitError, model,
-};
+use quell::{Barrier, BoundedSemaphore, Condition, Lock, Wait, WaitError, model};
+use schedules::{check, disturb, handles, settle, start};
 use shuttle::future::block_on;
 use shuttle::thread;
 use std::pin::pin;
@@ -18,68 +18,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::task::{Context, Waker};
 
-fn schedules(default: usize) -> usize {
-    match std::env::var("QUELL_SCHEDULES") {
-        Ok(count) => count.parse().expect("QUELL_SCHEDULES is a whole number"),
-        Err(_) => default,
-    }
-}
-
-/// Uniformly random schedules, and schedules with few, randomly placed switches.
-fn check(model: impl Fn() + Send + Sync + Copy + 'static) {
-    shuttle::check_random(model, schedules(1_000));
-    shuttle::check_pct(model, schedules(1_000), 4);
-}
-
 /// With waiters that are woken to look, and with waiters that get it handed over.
 fn both_ways(model: impl Fn() + Send + Sync + Copy + 'static) {
     for fair in [false, true] {
         model::set_fair(fair);
-        check(model);
+        check(1_000, model);
     }
-}
-
-fn start<T: Send + 'static>(
-    handle: &Thread,
-    f: impl FnOnce() -> T + Send + 'static,
-) -> thread::JoinHandle<T> {
-    let handle = handle.clone();
-    thread::spawn(move || {
-        quell::adopt(&handle).unwrap();
-        f()
-    })
-}
-
-fn handles(count: usize) -> Vec<Thread> {
-    (0..count).map(|_| Thread::unattached(None)).collect()
-}
-
-/// Interrupts each twice, and takes some back; and lets each one's deadline pass. Says what it sent.
-fn disturb(targets: &[Thread]) -> thread::JoinHandle<Vec<Receipt>> {
-    let targets = targets.to_vec();
-    thread::spawn(move || {
-        let mut receipts = Vec::new();
-        for round in 0..2 {
-            for (i, target) in targets.iter().enumerate() {
-                let receipt = target.interrupt(Interrupt::new(()));
-                if (i + round) % 3 == 0 {
-                    receipt.withdraw();
-                }
-                receipts.push(receipt);
-            }
-        }
-        targets.iter().for_each(model::expire);
-        receipts
-    })
-}
-
-/// How many were delivered; none is lost.
-fn settle(targets: &[Thread], receipts: &[Receipt]) -> u64 {
-    for target in targets {
-        target.withdraw_all();
-    }
-    assert!(receipts.iter().all(|receipt| receipt.state() != Outcome::Pending));
-    receipts.iter().filter(|receipt| receipt.state() == Outcome::Delivered).count() as u64
 }
 
 /// A future that is given up after one poll. Whether it was ready.
@@ -154,7 +98,7 @@ fn a_buffer_of_one_under_a_lock_and_two_conditions() {
                 got
             })
         };
-        let receipts = disturb(&handles).join().unwrap();
+        let receipts = disturb(&handles, model::expire).join().unwrap();
         for putter in putters {
             putter.join().unwrap();
         }
@@ -208,7 +152,7 @@ fn permits_are_shared_by_the_interrupted() {
                 }
             })
         };
-        let receipts = disturb(&handles).join().unwrap();
+        let receipts = disturb(&handles, model::expire).join().unwrap();
         for worker in workers {
             worker.join().unwrap();
         }
@@ -220,7 +164,7 @@ fn permits_are_shared_by_the_interrupted() {
 
 #[test]
 fn a_barrier_of_the_interrupted() {
-    check(|| {
+    check(1_000, || {
         let rounds = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&rounds);
         let barrier = Arc::new(Barrier::with_action(3, move || {
@@ -258,7 +202,7 @@ fn a_barrier_of_the_interrupted() {
                 }
             }
         }));
-        let receipts = disturb(&handles).join().unwrap();
+        let receipts = disturb(&handles, model::expire).join().unwrap();
         for party in parties {
             party.join().unwrap();
         }

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Random, stress};
+use common::{Random, disturber, stress};
 use quell::sync::BarrierError;
 use quell::thread::JoinHandle;
 use quell::{
@@ -15,28 +15,6 @@ use quell::{
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
-
-/// Interrupts the threads at random until `stop`, or until it has sent `at_least`; waits for the last of each burst.
-fn disturber(targets: Vec<quell::Thread>, stop: &Arc<AtomicBool>, at_least: u64) -> JoinHandle<()> {
-    let stop = Arc::clone(stop);
-    thread::spawn(move || {
-        let mut random = Random::new(11);
-        let mut sent = 0;
-        while sent < at_least && !stop.load(SeqCst) {
-            let target = &targets[random.below(targets.len() as u64) as usize];
-            let mut last = None;
-            for _ in 0..=random.below(4) {
-                last = Some(target.interrupt(Interrupt::new(())));
-                sent += 1;
-                for _ in 0..random.below(200) {
-                    std::hint::spin_loop();
-                }
-            }
-            last.expect("one at least").wait(None).expect("nobody disturbs the disturber");
-        }
-        stop.store(true, SeqCst);
-    })
-}
 
 /// As many waits return well as were notified, and each has the lock when it returns.
 #[test]
@@ -95,7 +73,7 @@ fn no_notification_is_lost_or_doubled() {
         })
     };
     let targets = waiters.iter().map(|waiter| waiter.thread().clone()).collect();
-    disturber(targets, &stop, stress(20_000)).join().unwrap();
+    disturber(11, 4, targets, &stop, stress(20_000)).join().unwrap();
     notifier.join().unwrap();
     // Whoever still waits.
     while !waiters.iter().all(JoinHandle::is_finished) {
@@ -168,7 +146,7 @@ fn no_permit_is_lost_or_doubled() {
         })
         .collect();
     let targets = workers.iter().map(|worker| worker.thread().clone()).collect();
-    disturber(targets, &stop, stress(20_000)).join().unwrap();
+    disturber(11, 4, targets, &stop, stress(20_000)).join().unwrap();
     for worker in workers {
         worker.join().unwrap();
     }
@@ -242,7 +220,7 @@ fn a_barrier_lets_all_through_or_none() {
         })
     };
     let targets = parties.iter().map(|party| party.thread().clone()).collect();
-    disturber(targets, &stop, stress(5_000)).join().unwrap();
+    disturber(11, 4, targets, &stop, stress(5_000)).join().unwrap();
     mender.join().unwrap();
     barrier.abort();
     let through: Vec<u64> = parties.into_iter().map(|party| party.join().unwrap()).collect();

@@ -2,7 +2,10 @@
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use quell::thread::{self, JoinHandle};
+use quell::{Interrupt, Thread};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 /// How often a stress test goes round: `QUELL_STRESS` times its default.
 pub(crate) fn stress(default: u64) -> u64 {
@@ -47,4 +50,35 @@ impl Random {
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % limit
     }
+}
+
+/// Interrupts the threads at random, pausing at random, in bursts of up to `burst`, until `stop` or until it has sent
+/// `at_least`; says how many it sent.
+pub(crate) fn disturber(
+    seed: u64,
+    burst: u64,
+    targets: Vec<Thread>,
+    stop: &Arc<AtomicBool>,
+    at_least: u64,
+) -> JoinHandle<u64> {
+    let stop = Arc::clone(stop);
+    thread::spawn(move || {
+        let mut random = Random::new(seed);
+        let mut sent = 0;
+        while sent < at_least && !stop.load(SeqCst) {
+            // In bursts, and without running ahead: an interrupt that finds many pending meets no new window.
+            let target = &targets[random.below(targets.len() as u64) as usize];
+            let mut last = None;
+            for _ in 0..=random.below(burst) {
+                last = Some(target.interrupt(Interrupt::new(())));
+                sent += 1;
+                for _ in 0..random.below(200) {
+                    std::hint::spin_loop();
+                }
+            }
+            last.expect("one at least").wait(None).expect("nobody disturbs the disturber");
+        }
+        stop.store(true, SeqCst);
+        sent
+    })
 }
