@@ -123,6 +123,30 @@ impl Condition {
         waited.map(drop)
     }
 
+    /// Waits until notified, with a lock of the caller's own, for embedders: `release` is called once, as soon as this
+    /// thread is in line, and releases that lock. Taking it again is left to the caller. As the options allow, an
+    /// interruption point.
+    ///
+    /// ```
+    /// use quell::{Condition, RawLock, Wait, WaitError};
+    /// use std::time::Duration;
+    ///
+    /// let (lock, changed) = (RawLock::new(), Condition::new());
+    /// assert!(lock.try_lock());
+    /// let waited = changed.wait_releasing(|| lock.unlock(), &Wait::new().timeout(Duration::from_millis(1)));
+    /// assert!(matches!(waited, Err(WaitError::TimedOut)));
+    /// assert!(!lock.is_locked());
+    /// ```
+    ///
+    /// # Errors
+    /// As the options allow. The lock is released then, too.
+    ///
+    /// # Panics
+    /// `release` must not panic: the process would end.
+    pub fn wait_releasing(&self, release: impl FnOnce(), wait: &Wait) -> Result<(), WaitError> {
+        wait_for_and(self, wait, Place::Back, Note::NONE, release, None).map(drop)
+    }
+
     /// Waits while `condition` says so of the value. Looks first, and after each notification. An interruption point, if
     /// it has to wait.
     ///
