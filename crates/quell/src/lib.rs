@@ -32,6 +32,7 @@
 //! | [`sync`] | lock, rlock, condition, semaphore, event, barrier |
 //! | [`queue`] | items between threads: first in first out, last in first out, by priority |
 //! | [`pool`] | workers on a queue; pipelines of stages |
+//! | [`syscall`] | system calls that can be interrupted |
 //! | [`monitor`] | deadlines, and what is built on them: timeouts, watchdogs, budgets |
 //!
 //! Every primitive is a fast path on one atomic and a slow path in the wait queue. Nothing else ever blocks.
@@ -45,6 +46,7 @@ mod park;
 pub mod pool;
 pub mod queue;
 pub mod sync;
+pub mod syscall;
 pub mod thread;
 pub mod wait;
 
@@ -62,6 +64,7 @@ pub use sync::{
     Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, NotOwner, OverRelease, Permit,
     RLock, RLockGuard, RawLock, RawRLock, Semaphore,
 };
+pub use syscall::CallError;
 pub use thread::{
     AlreadyRegistered, Thread, ThreadId, adopt, current, enumerate, interrupt_main, is_registered,
     lookup, main, set_async_exc, sleep, sleep_until, spawn,

@@ -4,6 +4,7 @@
 use crate::monitor::function::Function;
 use crate::monitor::timers::{Job, Ticket, Timers};
 use crate::park;
+use crate::syscall;
 use crate::thread::Thread;
 use crate::wait::{Goal, Note, Place, Wait, WaitError, WaitQueue, Waited, wait_async, wait_for};
 use std::cell::Cell;
@@ -28,6 +29,24 @@ pub fn exit(thread: &Thread) {
 /// Options with a deadline, which passes when [`expire`] says so.
 pub fn timed() -> Wait {
     Wait::new().until(Instant::now())
+}
+
+/// A system call of the current thread that blocks until [`complete_call`].
+///
+/// # Errors
+/// As the options allow.
+pub fn call(wait: &Wait) -> Result<(), WaitError> {
+    syscall::model::call(wait)
+}
+
+/// One call of the thread completes: the current one, or the next.
+pub fn complete_call(thread: &Thread) {
+    syscall::model::complete(thread);
+}
+
+/// The deadline of the thread's `turn`th call with one passes, counted from 1.
+pub fn expire_call(thread: &Thread, turn: u64) {
+    syscall::model::expire(thread, turn);
 }
 
 thread_local! {

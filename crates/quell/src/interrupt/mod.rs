@@ -18,7 +18,8 @@
 //!
 //! # The slot and its state word
 //!
-//! A thread has one word with the bits `PENDING`, `BLOCKED`, `NUDGED` and `EXITED`, and under a short lock a FIFO.
+//! A thread has one word with the bits `PENDING`, `BLOCKED`, `NUDGED`, `EXITED`, `CALLS` and `EXPIRED`, and under a short
+//! lock a FIFO. (The last two belong to system calls: `syscall`.)
 //!
 //! - A **sender** locks the slot, appends, sets `PENDING`, and unlocks. If `BLOCKED` was set when it set `PENDING`, it
 //!   unparks the target.
@@ -57,4 +58,4 @@ pub use point::{checkpoint, requeue_front, take_pending};
 pub use scope::{Aim, Left, Scope};
 pub use value::Interrupt;
 
-pub(crate) use slot::{Slot, Taken};
+pub(crate) use slot::{EXPIRED, NUDGED, PENDING, Slot, Taken};

@@ -13,13 +13,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The FIFO is not empty.
-const PENDING: u32 = 1;
+pub(crate) const PENDING: u32 = 1;
 /// The owner sleeps or is about to: who sets another bit must unpark it.
 const BLOCKED: u32 = 2;
 /// The embedder asked a wait with `signals` to end.
-const NUDGED: u32 = 4;
+pub(crate) const NUDGED: u32 = 4;
 /// The thread has ended; nothing can become pending any more.
 const EXITED: u32 = 8;
+/// The owner has made a system call that can be ended, and may be in one: who sets PENDING or NUDGED must look (see
+/// `syscall`). Set by the owner, once and for good.
+const CALLS: u32 = 16;
+/// The deadline of the owner's system call has passed.
+pub(crate) const EXPIRED: u32 = 32;
 
 /// What [`Slot::take_if`] found.
 pub(crate) enum Taken {
@@ -94,9 +99,7 @@ impl Slot {
         fifo.push_back(interrupt);
         let before = self.word.fetch_or(PENDING, AcqRel);
         drop(fifo);
-        if before & BLOCKED != 0 {
-            target.unpark_internal();
-        }
+        wake(target, before, PENDING);
         receipt
     }
 
@@ -254,9 +257,9 @@ impl Slot {
         self.word.fetch_and(!BLOCKED, Relaxed);
     }
 
-    /// Sets the nudge. True: the owner is blocked and must be unparked. Async-signal-safe.
-    pub(crate) fn nudge(&self) -> bool {
-        self.word.fetch_or(NUDGED, AcqRel) & BLOCKED != 0
+    /// Sets the nudge. Async-signal-safe.
+    pub(crate) fn nudge(&self, owner: &Thread) {
+        wake(owner, self.word.fetch_or(NUDGED, AcqRel), NUDGED);
     }
 
     pub(crate) fn is_nudged(&self) -> bool {
@@ -268,10 +271,44 @@ impl Slot {
         self.word.fetch_and(!NUDGED, AcqRel);
     }
 
+    /// The owner will make system calls. AcqRel: it takes part in the same order as the senders' read-modify-writes, so
+    /// who does not see the bit is seen by the owner's next look.
+    pub(crate) fn makes_calls(&self) {
+        self.word.fetch_or(CALLS, AcqRel);
+    }
+
+    /// The word that a system call's stub looks at.
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        &self.word
+    }
+
+    /// The deadline of the owner's call has passed. The owner is pinned in that call.
+    pub(crate) fn expire(&self) {
+        self.word.fetch_or(EXPIRED, AcqRel);
+    }
+
+    /// Owner: its call with a deadline is over, whether the deadline has passed or not.
+    pub(crate) fn clear_expired(&self) {
+        // Relaxed: the bit only says "look at the clock".
+        self.word.fetch_and(!EXPIRED, Relaxed);
+    }
+
     /// The FIFO's lock, for fork.
     #[cfg(not(any(quell_loom, quell_shuttle)))]
     pub(crate) fn raw(&self) -> &RawShort {
         self.fifo.raw()
+    }
+}
+
+/// Wakes the owner of a slot, in which `bit` was set when its word was `before`, from where it sleeps.
+#[inline]
+fn wake(owner: &Thread, before: u32, bit: u32) {
+    if before & BLOCKED != 0 {
+        // Asleep in a wait, so not in a system call.
+        owner.unpark_internal();
+    } else if before & (CALLS | bit) == CALLS {
+        // If the bit was there before, who set it kicks, or the owner's next call sees it.
+        owner.kick(bit);
     }
 }
 

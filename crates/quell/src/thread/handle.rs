@@ -7,6 +7,7 @@ use crate::park::Parker;
 use crate::sync::Event;
 use crate::sys::atomic::AtomicBool;
 use crate::sys::atomic::Ordering::{AcqRel, Acquire};
+use crate::syscall::Calls;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
@@ -60,6 +61,7 @@ struct Inner {
     /// Set when the thread has ended.
     ended: Event,
     cpu: CpuClock,
+    calls: Calls,
 }
 
 impl Thread {
@@ -77,6 +79,7 @@ impl Thread {
                 permit: AtomicBool::new(false),
                 ended: Event::new(),
                 cpu: CpuClock::new(),
+                calls: Calls::new(),
             }),
         }
     }
@@ -149,9 +152,7 @@ impl Thread {
     ///
     /// Async-signal-safe where threads sleep on futexes (Linux).
     pub fn nudge(&self) {
-        if self.inner.slot.nudge() {
-            self.inner.parker.unpark();
-        }
+        self.inner.slot.nudge(self);
     }
 
     /// Ends the thread's current or next [`park`](super::park). Any number before that count as one.
@@ -202,6 +203,16 @@ impl Thread {
         &self.inner.slot
     }
 
+    pub(crate) fn calls(&self) -> &Calls {
+        &self.inner.calls
+    }
+
+    /// The thread may be in a system call that has to end, for `bit` was set in its slot.
+    #[cold]
+    pub(crate) fn kick(&self, bit: u32) {
+        crate::syscall::kick(self, bit);
+    }
+
     pub(crate) fn parker(&self) -> &Parker {
         &self.inner.parker
     }
@@ -236,6 +247,7 @@ impl Thread {
     #[cfg(not(any(quell_loom, quell_shuttle)))]
     pub(super) fn keep_after_fork(&self) {
         self.inner.cpu.attach();
+        self.inner.calls.keep_after_fork();
         self.inner.slot.keep_after_fork();
         self.inner.ended.reset_to(false);
     }

@@ -1,0 +1,476 @@
+//! The guarantees of system calls. Included by one file for each mechanism, which says which it is.
+
+use crate::calls::{self, Blocks, kinds};
+use crate::common::{Random, Turns, stress};
+use quell::{CallError, Interrupt, Outcome, Wait, syscall, thread};
+use std::ffi::{c_int, c_void};
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+fn install() {
+    calls::install(crate::MECHANISM);
+}
+
+/// Interrupts a thread that makes this call, `rounds` times, at random moments around its beginning. What was sent was
+/// delivered, each in its round; a lost one hangs the test.
+fn none_is_lost(name: &str, mut blocks: Blocks, rounds: u64) {
+    install();
+    let turns = Arc::new(Turns::new());
+    let target = {
+        let turns = Arc::clone(&turns);
+        thread::spawn(move || {
+            for round in 0..rounds {
+                turns.done();
+                match blocks(&Wait::new()) {
+                    Err(CallError::Interrupted(i)) => {
+                        assert_eq!(i.downcast_ref::<u64>(), Some(&round));
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        })
+    };
+    let mut random = Random::new(rounds);
+    for round in 0..rounds {
+        turns.wait_for(round);
+        for _ in 0..random.below(3000) {
+            std::hint::spin_loop();
+        }
+        let receipt = target.thread().interrupt(Interrupt::new(round));
+        assert_eq!(receipt.wait(None).unwrap(), Outcome::Delivered, "{name}");
+    }
+    target.join().unwrap();
+}
+
+#[test]
+fn no_interrupt_of_a_read_is_lost() {
+    none_is_lost("read", calls::read(), stress(20_000));
+}
+
+#[test]
+fn no_interrupt_of_any_call_is_lost() {
+    for (name, blocks) in kinds() {
+        none_is_lost(name, blocks, stress(2_000));
+    }
+}
+
+#[test]
+fn before_the_call() {
+    install();
+    for (name, mut blocks) in kinds() {
+        quell::current().interrupt(Interrupt::new("early"));
+        let ended = blocks(&Wait::new());
+        assert!(matches!(ended, Err(CallError::Interrupted(_))), "{name}: {ended:?}");
+    }
+}
+
+#[test]
+fn deadlines_are_kept() {
+    install();
+    for (name, mut blocks) in kinds() {
+        let start = Instant::now();
+        let ended = blocks(&Wait::new().timeout(Duration::from_millis(20)));
+        assert!(matches!(ended, Err(CallError::TimedOut)), "{name}: {ended:?}");
+        assert!(start.elapsed() >= Duration::from_millis(20), "{name}");
+        let passed = blocks(&Wait::new().until(start));
+        assert!(matches!(passed, Err(CallError::TimedOut)), "{name}: {passed:?}");
+    }
+}
+
+/// Deadlines at random moments, around the end of the call before: each ends its own call, and the next is not hurt.
+#[test]
+fn deadlines_end_their_own_call_only() {
+    install();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut random = Random::new(1);
+    for _ in 0..stress(500) {
+        let short = Wait::new().timeout(Duration::from_nanos(random.below(60_000)));
+        let ended = syscall::read(&reader, &mut [0; 1], &short);
+        assert!(matches!(ended, Err(CallError::TimedOut)), "{ended:?}");
+        writer.write_all(b"x").unwrap();
+        // Something is there, so its deadline never gets its turn.
+        let long = Wait::new().timeout(Duration::from_secs(3600));
+        assert_eq!(syscall::read(&reader, &mut [0; 1], &long).unwrap(), 1);
+    }
+}
+
+/// Shielded threads are not signalled, nor are their calls interrupted.
+#[test]
+fn a_shielded_thread_is_never_signalled() {
+    install();
+    for (name, mut blocks) in kinds() {
+        let turns = Arc::new(Turns::new());
+        let target = {
+            let turns = Arc::clone(&turns);
+            thread::spawn(move || {
+                // One call that can be ended, so that quell knows the thread as one that makes calls.
+                assert!(blocks(&Wait::new().timeout(Duration::ZERO)).is_err());
+                let before = calls::hits();
+                let shield = quell::shield();
+                turns.done();
+                let short = Wait::new().timeout(Duration::from_millis(30));
+                let ended = blocks(&short);
+                assert!(matches!(ended, Err(CallError::TimedOut)), "{name}: {ended:?}");
+                let signals = calls::hits() - before;
+                drop(shield);
+                assert!(matches!(blocks(&Wait::new()), Err(CallError::Interrupted(_))), "{name}");
+                signals
+            })
+        };
+        turns.wait_for(0);
+        let receipt = target.thread().interrupt(Interrupt::new("not yet"));
+        // The deadline, where the monitor keeps it, is one signal, or a few if it is sent again; without it there is none.
+        let signals = target.join().unwrap();
+        let resent = crate::MECHANISM == syscall::Mechanism::Resend;
+        assert!(signals <= 1 || resent, "{name}: {signals}");
+        assert_eq!(receipt.state(), Outcome::Delivered);
+    }
+}
+
+/// A mask lets interrupts in where the thread blocks, and a call blocks.
+#[test]
+fn a_masked_call_is_interrupted() {
+    install();
+    let mask = quell::mask();
+    quell::current().interrupt(Interrupt::new("stop"));
+    quell::checkpoint().unwrap();
+    assert!(matches!(calls::read()(&Wait::new()), Err(CallError::Interrupted(_))));
+    drop(mask);
+}
+
+/// An interrupt that is taken back while it is on its way ends no call.
+#[test]
+fn a_withdrawn_interrupt_ends_no_call() {
+    install();
+    let rounds = stress(2_000);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let turns = Arc::new(Turns::new());
+    let target = {
+        let turns = Arc::clone(&turns);
+        thread::spawn(move || {
+            let (mut got, mut interrupted) = (0, 0);
+            while got < rounds {
+                if interrupted == 0 || got > 0 {
+                    turns.done();
+                }
+                match syscall::read(&reader, &mut [0; 1], &Wait::new()) {
+                    Ok(1) => got += 1,
+                    Err(CallError::Interrupted(_)) => interrupted += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+            interrupted
+        })
+    };
+    let mut random = Random::new(2);
+    let mut delivered = 0;
+    for _ in 0..rounds {
+        let receipt = target.thread().interrupt(Interrupt::new(()));
+        for _ in 0..random.below(2000) {
+            std::hint::spin_loop();
+        }
+        delivered += u64::from(!receipt.withdraw());
+        writer.write_all(b"x").unwrap();
+    }
+    assert_eq!(target.join().unwrap(), delivered);
+}
+
+static USR1: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn count_usr1(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+    USR1.fetch_add(1, SeqCst);
+    // Long enough to be interrupted itself.
+    for _ in 0..200 {
+        std::hint::spin_loop();
+    }
+}
+
+/// Sends SIGUSR1 to the thread that made it, until that drops it.
+struct Flood {
+    stop: Arc<AtomicBool>,
+    sender: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Flood {
+    fn start() -> Flood {
+        let stop = Arc::new(AtomicBool::new(false));
+        // SAFETY: asks who this is.
+        let target = unsafe { libc::pthread_self() } as usize;
+        let stopped = Arc::clone(&stop);
+        let sender = std::thread::spawn(move || {
+            let mut random = Random::new(3);
+            while !stopped.load(SeqCst) {
+                // SAFETY: the thread does not end before it has joined this one.
+                unsafe { libc::pthread_kill(target as libc::pthread_t, libc::SIGUSR1) };
+                for _ in 0..random.below(3000) {
+                    std::hint::spin_loop();
+                }
+            }
+        });
+        Flood { stop, sender: Some(sender) }
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.stop.store(true, SeqCst);
+        self.sender.take().unwrap().join().unwrap();
+    }
+}
+
+/// Signals of other people, with and without SA_RESTART, arrive at the same time, and run on top of the call: the call goes
+/// on, and no interrupt is lost in their handlers.
+#[test]
+fn foreign_signals_lose_no_interrupt() {
+    install();
+    for flags in [0, libc::SA_RESTART] {
+        calls::on_signal(libc::SIGUSR1, count_usr1, flags);
+        let mut read = calls::read();
+        let mut flood = None;
+        let blocks: Blocks = Box::new(move |wait| {
+            flood.get_or_insert_with(Flood::start);
+            read(wait)
+        });
+        none_is_lost("read", blocks, stress(5_000));
+    }
+    assert!(USR1.load(SeqCst) > 0);
+}
+
+/// The same with signals reported: each ends the call, which has had no effect, and is made again.
+#[test]
+fn foreign_signals_are_reported_if_asked_for() {
+    install();
+    calls::on_signal(libc::SIGUSR1, count_usr1, libc::SA_RESTART);
+    let _flood = Flood::start();
+    let mut read = calls::read();
+    for _ in 0..stress(200) {
+        // Without the report, it would never come back.
+        assert!(matches!(read(&Wait::new().signals()), Err(CallError::Signalled)));
+    }
+}
+
+/// Nudges from another thread, at random moments.
+#[test]
+fn no_nudge_is_lost() {
+    install();
+    let rounds = stress(5_000);
+    let turns = Arc::new(Turns::new());
+    let target = {
+        let turns = Arc::clone(&turns);
+        thread::spawn(move || {
+            let mut read = calls::read();
+            for _ in 0..rounds {
+                turns.done();
+                assert!(matches!(read(&Wait::new().signals()), Err(CallError::Signalled)));
+            }
+        })
+    };
+    let mut random = Random::new(4);
+    for round in 0..rounds {
+        turns.wait_for(round);
+        for _ in 0..random.below(3000) {
+            std::hint::spin_loop();
+        }
+        target.thread().nudge();
+    }
+    target.join().unwrap();
+}
+
+/// A stream through a pipe while interrupts fly at both ends: no byte is lost or read twice, and each interrupt is seen
+/// once.
+#[test]
+fn no_byte_is_lost_or_read_twice() {
+    install();
+    let bytes = stress(1 << 20);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let byte = |at: u64| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
+    let source = thread::spawn(move || {
+        let (mut sent, mut interrupted, mut random) = (0, 0, Random::new(5));
+        while sent < bytes {
+            let length = (1 + random.below(9000)).min(bytes - sent);
+            let chunk: Vec<u8> = (sent..sent + length).map(byte).collect();
+            match syscall::write(&writer, &chunk, &Wait::new()) {
+                Ok(written) => sent += written as u64,
+                Err(CallError::Interrupted(_)) => interrupted += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        (interrupted, quell::current().withdraw_all() as u64)
+    });
+    let sink = thread::spawn(move || {
+        let (mut got, mut interrupted, mut random) = (0, 0, Random::new(6));
+        let mut buffer = vec![0; 9000];
+        loop {
+            let room = 1 + random.below(9000) as usize;
+            match syscall::read(&reader, &mut buffer[..room], &Wait::new()) {
+                Ok(0) => break,
+                Ok(read) => {
+                    for (at, &found) in buffer[..read].iter().enumerate() {
+                        assert_eq!(found, byte(got + at as u64), "byte {}", got + at as u64);
+                    }
+                    got += read as u64;
+                }
+                Err(CallError::Interrupted(_)) => interrupted += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(got, bytes);
+        (interrupted, quell::current().withdraw_all() as u64)
+    });
+    let ends = [source.thread().clone(), sink.thread().clone()];
+    let (mut random, mut receipts) = (Random::new(7), Vec::new());
+    while ends.iter().any(quell::Thread::is_alive) {
+        receipts.push(ends[random.below(2) as usize].interrupt(Interrupt::new(())));
+        for _ in 0..random.below(5000) {
+            std::hint::spin_loop();
+        }
+    }
+    let ((a, left_a), (b, left_b)) = (source.join().unwrap(), sink.join().unwrap());
+    let count = |outcome| receipts.iter().filter(|r| r.state() == outcome).count() as u64;
+    assert_eq!(count(Outcome::Delivered), a + b);
+    assert_eq!(count(Outcome::Withdrawn), left_a + left_b);
+    assert_eq!(
+        count(Outcome::Delivered) + count(Outcome::Withdrawn) + count(Outcome::TargetExited),
+        receipts.len() as u64
+    );
+    assert!(a + b > 0);
+}
+
+/// Calls that quell has not made, between those that it has, on a thread that is interrupted all the time, and on others:
+/// none of them ever ends with EINTR.
+#[test]
+fn other_calls_never_see_it() {
+    install();
+    let rounds = stress(3_000);
+    let stop = Arc::new(AtomicBool::new(false));
+    // Sleeps of a few microseconds, which any handler would end.
+    fn nap() -> bool {
+        let time = libc::timespec { tv_sec: 0, tv_nsec: 20_000 };
+        // SAFETY: a valid time.
+        unsafe { libc::nanosleep(&raw const time, std::ptr::null_mut()) != 0 }
+    }
+    let bystander = {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            let mut ended = 0;
+            while !stop.load(SeqCst) {
+                ended += u64::from(nap());
+            }
+            ended
+        })
+    };
+    let target = thread::spawn(move || {
+        let mut read = calls::read();
+        let mut ended = 0;
+        for _ in 0..rounds {
+            assert!(read(&Wait::new()).is_err());
+            ended += u64::from(nap());
+        }
+        ended
+    });
+    let mut random = Random::new(8);
+    for _ in 0..rounds {
+        target.thread().interrupt(Interrupt::new(()));
+        for _ in 0..random.below(20_000) {
+            std::hint::spin_loop();
+        }
+    }
+    assert_eq!(target.join().unwrap(), 0);
+    stop.store(true, SeqCst);
+    assert_eq!(bystander.join().unwrap(), 0);
+}
+
+/// Who had the signal before goes on being called, for every one of its own.
+#[test]
+fn the_foreign_handler_keeps_working() {
+    install();
+    let before = calls::foreign_hits();
+    let rounds = stress(500);
+    let target = thread::spawn(move || {
+        let mut read = calls::read();
+        (0..rounds).for_each(|_| assert!(read(&Wait::new()).is_err()));
+    });
+    for round in 0..rounds {
+        let seen = calls::foreign_hits();
+        calls::send_foreign();
+        target.thread().interrupt(Interrupt::new(round));
+        while calls::foreign_hits() == seen {
+            std::thread::yield_now();
+        }
+    }
+    target.join().unwrap();
+    assert_eq!(calls::foreign_hits() - before, rounds);
+}
+
+/// A thread that blocks every signal when it makes its first call can be interrupted all the same.
+#[test]
+fn the_signal_is_let_through() {
+    install();
+    let target = thread::spawn(|| {
+        // SAFETY: this thread's own mask.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut set);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+        }
+        calls::read()(&Wait::new())
+    });
+    target.thread().interrupt(Interrupt::new(()));
+    assert!(matches!(target.join().unwrap(), Err(CallError::Interrupted(_))));
+}
+
+/// A process that waits keeps its status until somebody takes it.
+#[test]
+fn an_interrupted_wait_takes_no_status() {
+    install();
+    let mut child = calls::Sleeper::start();
+    for round in 0..10 {
+        quell::current().interrupt(Interrupt::new(round));
+        assert!(syscall::waitpid(child.number(), 0, &Wait::new()).is_err());
+    }
+    drop(child.0.stdin.take());
+    let waited = syscall::waitpid(child.number(), 0, &Wait::new()).unwrap();
+    assert_eq!(waited, (child.number(), 0));
+}
+
+/// What was written in part is said, and the interrupt stays pending.
+#[test]
+fn a_partial_write_is_returned() {
+    install();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    // SAFETY: changes the size of the pipe.
+    let room = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) } as usize;
+    let tid = Arc::new(AtomicI32::new(0));
+    let target = {
+        let tid = Arc::clone(&tid);
+        thread::spawn(move || {
+            // SAFETY: asks who this is.
+            tid.store(unsafe { libc::syscall(libc::SYS_gettid) } as i32, SeqCst);
+            let written = syscall::write(&writer, &vec![1; 3 * 4096], &Wait::new());
+            (written, quell::checkpoint().is_err())
+        })
+    };
+    // Until the pipe is full and the thread sleeps in the middle of its write.
+    while !sleeps_in(&tid, libc::SYS_write) {
+        std::thread::yield_now();
+    }
+    target.thread().interrupt(Interrupt::new(()));
+    let (written, interrupted_later) = target.join().unwrap();
+    assert_eq!(written.unwrap(), room);
+    assert!(interrupted_later);
+    let mut got = Vec::new();
+    reader.read_to_end(&mut got).unwrap();
+    assert_eq!(got.len(), room);
+}
+
+/// Whether the thread sleeps in this system call.
+fn sleeps_in(tid: &AtomicI32, number: libc::c_long) -> bool {
+    let tid = tid.load(SeqCst);
+    let Ok(file) = std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall")) else {
+        return false;
+    };
+    file.split(' ').next() == Some(&number.to_string())
+}

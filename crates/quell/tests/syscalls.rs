@@ -1,0 +1,14 @@
+//! System calls, with the stub: the handler keeps the call from beginning.
+
+#![cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(any(quell_loom, quell_shuttle))
+))]
+
+mod calls;
+mod common;
+#[path = "calls/guarantees.rs"]
+mod guarantees;
+
+const MECHANISM: quell::syscall::Mechanism = quell::syscall::Mechanism::Stub;

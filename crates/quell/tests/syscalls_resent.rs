@@ -1,0 +1,10 @@
+//! System calls, where there is no stub: the signal is sent again until the call has ended.
+
+#![cfg(all(target_os = "linux", not(any(quell_loom, quell_shuttle))))]
+
+mod calls;
+mod common;
+#[path = "calls/guarantees.rs"]
+mod guarantees;
+
+const MECHANISM: quell::syscall::Mechanism = quell::syscall::Mechanism::Resend;
