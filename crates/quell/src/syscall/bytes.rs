@@ -84,10 +84,10 @@ pub fn readv(
     unsafe { on_fd(fd, libc::POLLIN, wait, libc::SYS_readv, arguments) }
 }
 
-/// [`write`] from several buffers, one after the other, as `writev(2)`. At most 1024 of them.
+/// [`write()`] from several buffers, one after the other, as `writev(2)`. At most 1024 of them.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn writev(fd: impl AsFd, buffers: &[IoSlice<'_>], wait: &Wait) -> Result<usize, CallError> {
     let fd = fd.as_fd();
     let count = buffers.len().min(IOV_MAX);

@@ -22,7 +22,7 @@ pub enum Mechanism {
 /// Chooses the signal and the [mechanism](Mechanism), before the first system call that is made through quell. Without
 /// it they are SIGURG and the best mechanism there is.
 ///
-/// ```
+/// ```standalone_crate
 /// use quell::syscall::Setup;
 ///
 /// Setup::new().signal(libc::SIGRTMIN() + 5).install().expect("nothing was called before");

@@ -2,7 +2,7 @@
 //!
 //! | to … | use |
 //! | --- | --- |
-//! | read and write | [`read`], [`write`], [`readv`], [`writev`] |
+//! | read and write | [`read`], [`write()`], [`readv`], [`writev`] |
 //! | wait for descriptors | [`poll`], [`ppoll`], [`select`], [`epoll_wait`] |
 //! | wait for child processes | [`waitpid`], [`waitid`] |
 //! | sleep | [`nanosleep`], [`clock_nanosleep`], [`futex_wait`] |
