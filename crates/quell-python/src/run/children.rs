@@ -5,6 +5,7 @@
 //! made. A process that had left for init by then, as a daemon does, is no longer the script's.
 
 use std::collections::HashSet;
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use super::facts::ChildFacts;
@@ -64,7 +65,8 @@ pub(super) fn end_all(pid: i32, half: Instant, end: Instant) -> Vec<ChildFacts> 
         }
         let next = if now < half { half } else { end };
         let pause = next.saturating_duration_since(now).clamp(Duration::from_millis(2), GONE);
-        Handle::wait_for_any(&handles, pause.min(Duration::from_millis(20)));
+        let fds = handles.iter().map(AsRawFd::as_raw_fd);
+        Handle::wait_for_any(fds, pause.min(Duration::from_millis(20)));
     }
     if is_own {
         reap();

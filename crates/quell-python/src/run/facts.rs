@@ -36,6 +36,8 @@ pub(super) struct Facts {
     pub(super) elapsed: Duration,
     /// How it ended.
     pub(super) ended: Ended,
+    /// What the process's parent is told, where that is known.
+    pub(super) status: Option<i32>,
     /// Set by the watchdog, which sees the process from outside and nothing of what Python did in it.
     pub(super) outside: Option<Outside>,
 }

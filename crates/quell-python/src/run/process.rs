@@ -1,7 +1,7 @@
 //! A process by a descriptor, which never means another one.
 
 use std::io::{Error, Result};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use super::procfs::{self, Stat};
@@ -52,21 +52,14 @@ impl Handle {
 
     /// Whether it has ended, also when nobody has waited for it yet.
     pub(super) fn has_ended(&self) -> bool {
-        Self::wait_for_any([self], Duration::ZERO)
+        Self::wait_for_any([self.as_raw_fd()], Duration::ZERO)
     }
 
-    /// Until one of them has ended, or the time is over; false for that.
-    pub(super) fn wait_for_any<'a>(
-        handles: impl IntoIterator<Item = &'a Self>,
-        timeout: Duration,
-    ) -> bool {
-        let mut polled: Vec<libc::pollfd> = handles
+    /// Until one of these processes has ended, or another descriptor can be read, or the time is over; false for that.
+    pub(super) fn wait_for_any(fds: impl IntoIterator<Item = RawFd>, timeout: Duration) -> bool {
+        let mut polled: Vec<libc::pollfd> = fds
             .into_iter()
-            .map(|handle| libc::pollfd {
-                fd: handle.0.as_raw_fd(),
-                events: libc::POLLIN,
-                revents: 0,
-            })
+            .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
             .collect();
         // SAFETY: the array lives until the call returns.
         unsafe {
@@ -80,7 +73,7 @@ impl Handle {
 }
 
 impl AsRawFd for Handle {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+    fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 }

@@ -74,9 +74,26 @@ pub(super) fn thread(tid: u64) -> Option<Stat> {
 
 /// The signals that a thread of this process blocks, the first in the lowest bit.
 pub(super) fn blocked_signals(tid: i32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/self/task/{tid}/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
-    u64::from_str_radix(line.trim(), 16).ok()
+    sets_of_signals(&format!("/proc/self/task/{tid}/status"), &["SigBlk:"])
+}
+
+/// The signals that are in any of these sets of a process, as its `status` file names them.
+pub(super) fn signals(pid: i32, sets: &[&str]) -> Option<u64> {
+    sets_of_signals(&format!("/proc/{pid}/status"), sets)
+}
+
+fn sets_of_signals(file: &str, sets: &[&str]) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let read = |set: &&str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(set))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    };
+    sets.iter().map(read).try_fold(0, |all, set| Some(all | set?))
+}
+
+/// The threads of a process.
+pub(super) fn threads(pid: i32) -> Vec<i32> {
+    numbers(&format!("/proc/{pid}/task")).into_iter().map(|tid| tid as i32).collect()
 }
 
 /// The number and the first argument of the system call that a thread of this process sleeps in.
@@ -130,6 +147,14 @@ pub(super) fn below(roots: &[i32], zombies: bool) -> Vec<Stat> {
     }
     found.retain(|stat| zombies || !stat.is_zombie());
     found
+}
+
+/// Whether a process has a thread of this name.
+pub(super) fn has_thread(pid: i32, name: &str) -> bool {
+    threads(pid).into_iter().any(|tid| {
+        let comm = fs::read_to_string(format!("/proc/{pid}/task/{tid}/comm"));
+        comm.is_ok_and(|comm| comm.trim_end() == name)
+    })
 }
 
 /// The program that a process runs, as a path.
@@ -195,6 +220,7 @@ mod tests {
         let own = std::process::id() as i32;
         let stat = stat(own).expect("lives");
         assert_eq!(stat.pid, own);
+        assert!(threads(own).contains(&own) && !has_thread(own, "of nobody's"));
         assert_eq!(thread(own as u64).map(|t| t.started), Some(stat.started));
         assert!(resident(own).expect("lives") > 100_000);
         if let Some(bytes) = proportional(own) {

@@ -264,9 +264,12 @@ fn json(facts: &Facts) -> String {
             Ended::Terminated => "terminated",
         },
     );
-    // The watchdog is not the one who is told.
-    let status = facts.outside.is_none().then_some(f64::from(LIMIT_STATUS));
-    report.number_or_null("exit_code", status);
+    let status = match facts.outside {
+        None => Some(LIMIT_STATUS),
+        // Its status is told to others, and to the watchdog if it held it.
+        Some(_) => facts.status,
+    };
+    report.number_or_null("exit_code", status.map(f64::from));
     report.number("elapsed", facts.elapsed.as_secs_f64());
     report.end()
 }

@@ -3,37 +3,23 @@
 //! It has nothing of the script's but its standard error, for the report. One thread, which sleeps until the process ends, a
 //! message comes or it is time to look.
 
-use std::collections::HashMap;
+use std::io::{Error, ErrorKind};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::super::facts::{ChildFacts, Ended, Facts, Outside};
+use super::super::end::{LEAVING, LIMIT_STATUS};
+use super::super::facts::{Ended, Facts, Outside};
 use super::super::ladder::PACE;
 use super::super::limits::Reached;
 use super::super::process::Handle;
-use super::super::procfs::{self, Stat};
-use super::super::{FAILURE_STATUS, children, end, meter, report};
+use super::super::procfs;
+use super::super::{FAILURE_STATUS, meter, report};
+use super::grip::Grip;
 use super::launch::SOCKET;
 use super::orders::{Orders, Passed, monotonic};
-use super::{EXEC, OVER, READY, STOP};
-
-/// How long it waits for the next request: a search along a path makes one for each directory.
-const LINGER: Duration = Duration::from_secs(1);
-/// An exec that has not failed after so long has not failed.
-const SETTLED: Duration = Duration::from_millis(100);
-/// Between two looks at processes that have been asked to end.
-const LOOK: Duration = Duration::from_millis(20);
-/// How long killed processes may take to be gone.
-const GONE: Duration = Duration::from_millis(500);
-
-/// See the module above.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Idle { until: Instant },
-    Exec { until: Instant },
-    Stop,
-    Replaced,
-}
+use super::states::{Event, Process, State};
+use super::tree::Tree;
+use super::{EXEC, LEASH, READY, STOP};
 
 struct Guard<'a> {
     orders: &'a Orders,
@@ -46,6 +32,20 @@ struct Guard<'a> {
     passed: Option<(Reached, Instant)>,
     /// When to look at what the process uses.
     next_look: Instant,
+}
+
+fn is_stopped(pid: i32) -> bool {
+    procfs::stat(pid).is_some_and(|stat| stat.is_stopped())
+}
+
+fn look_at(pid: i32) -> Process {
+    if !procfs::has_thread(pid, LEASH) {
+        Process::Replaced
+    } else if is_stopped(pid) {
+        Process::Stopped
+    } else {
+        Process::Running
+    }
 }
 
 /// A time on the monotonic clock as a moment of this process.
@@ -80,7 +80,7 @@ pub(super) fn watch(orders: &Orders) -> ! {
         process,
         socket: Some(socket),
         started: moment(orders.started),
-        state: State::Idle { until: now + LINGER },
+        state: State::first(now),
         passed: None,
         next_look: now,
     };
@@ -92,13 +92,22 @@ pub(super) fn watch(orders: &Orders) -> ! {
 
 impl Guard<'_> {
     fn step(&mut self) {
+        loop {
+            let event = self.receive();
+            let (now, pid) = (Instant::now(), self.orders.pid);
+            match self.state.after(event, now, || look_at(pid)) {
+                Some(state) => self.state = state,
+                None => leave(0),
+            }
+            match event {
+                Event::Nothing => break,
+                Event::Exec | Event::Stop => self.say_ready(),
+                Event::Over | Event::Closed => {}
+            }
+            self.next_look = now;
+        }
         let now = Instant::now();
         match self.state {
-            State::Idle { until } if now >= until => match self.is_stopped() {
-                true => self.state = State::Stop,
-                false => leave(0),
-            },
-            State::Exec { until } if now >= until => self.state = State::Replaced,
             State::Replaced => {
                 self.look(now);
                 if let Some((reached, end)) = self.passed {
@@ -108,16 +117,15 @@ impl Guard<'_> {
             State::Stop => self.keep_going(now),
             State::Idle { .. } | State::Exec { .. } => {}
         }
-        let until = match self.state {
+        self.wait(match self.state {
             State::Idle { until } | State::Exec { until } => until,
             State::Stop if self.passed.is_some() => now + PACE,
             State::Stop | State::Replaced => self.next_look,
-        };
-        self.wait(until);
+        });
     }
 
-    /// Until a message comes or the time is over; does not return if the process ends.
-    fn wait(&mut self, until: Instant) {
+    /// Until a message has come or the time is over; does not return if the process ends.
+    fn wait(&self, until: Instant) {
         let socket = self.socket.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         let mut polled = [entry(self.process.as_raw_fd()), entry(socket)];
@@ -128,18 +136,27 @@ impl Guard<'_> {
         if polled[0].revents != 0 {
             leave(0);
         }
-        if polled[1].revents != 0 {
-            self.receive();
-        }
     }
 
-    fn receive(&mut self) {
-        let Some(socket) = &self.socket else { return };
+    /// The next message, if one has come.
+    fn receive(&mut self) -> Event {
+        let Some(socket) = &self.socket else { return Event::Nothing };
         let mut buffer = [0_u8; 256];
         // SAFETY: the buffer is on this stack.
-        let received =
-            unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-        let Ok(length @ 1..) = usize::try_from(received) else { return self.is_alone() };
+        let received = unsafe {
+            let flags = libc::MSG_DONTWAIT;
+            libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags)
+        };
+        let length = match usize::try_from(received) {
+            Err(_) if Error::last_os_error().kind() == ErrorKind::WouldBlock => {
+                return Event::Nothing;
+            }
+            Ok(length @ 1..) => length,
+            Ok(_) | Err(_) => {
+                self.socket = None;
+                return Event::Closed;
+            }
+        };
         let mut parts = buffer[..length].splitn(2, |byte| *byte == b' ');
         let word = parts.next().unwrap_or_default();
         let passed =
@@ -147,26 +164,11 @@ impl Guard<'_> {
         if let Some(Passed { reached, end }) = passed {
             self.passed = Some((reached, moment(end)));
         }
-        let now = Instant::now();
         match word {
-            EXEC => self.state = State::Exec { until: now + SETTLED },
-            STOP => self.state = State::Stop,
-            OVER => self.state = State::Idle { until: now + LINGER },
-            _ => {}
-        }
-        self.next_look = now;
-        if word != OVER {
-            self.say_ready();
-        }
-    }
-
-    /// The other end is closed.
-    fn is_alone(&mut self) {
-        self.socket = None;
-        match self.state {
-            State::Idle { .. } => leave(0),
-            State::Exec { .. } => self.state = State::Replaced,
-            State::Stop | State::Replaced => {}
+            EXEC => Event::Exec,
+            STOP => Event::Stop,
+            // No leash says anything else.
+            _ => Event::Over,
         }
     }
 
@@ -178,10 +180,6 @@ impl Guard<'_> {
                 libc::send(socket.as_raw_fd(), READY.as_ptr().cast(), READY.len(), flags);
             }
         }
-    }
-
-    fn is_stopped(&self) -> bool {
-        procfs::stat(self.orders.pid).is_some_and(|stat| stat.is_stopped())
     }
 
     /// Looks whether a limit has been reached, and when to look again.
@@ -212,16 +210,16 @@ impl Guard<'_> {
     /// been enough.
     fn keep_going(&mut self, now: Instant) {
         // While it runs it looks after itself.
-        if self.passed.is_none() && self.is_stopped() {
+        if self.passed.is_none() && is_stopped(self.orders.pid) {
             self.look(now);
         } else if self.passed.is_none() {
             self.next_look = self.next_look.max(now + PACE);
         }
         let Some((reached, end)) = self.passed else { return };
-        if now >= end + end::LEAVING {
+        if now >= end + LEAVING {
             self.end_all(reached, end, Outside::Stopped);
         }
-        if self.is_stopped() {
+        if is_stopped(self.orders.pid) {
             let _ = self.process.signal(libc::SIGCONT);
         }
     }
@@ -253,113 +251,19 @@ impl Guard<'_> {
             facts.unwinding = tree.root_ended.map(|at| at - since);
             facts.children = tree.found;
             facts.notes.extend(tree.refused.map(|error| format!("it could not be ended: {error}")));
+            facts.status = tree.grip.as_ref().ok().and_then(Grip::ended_with);
+            let unheld = tree.grip.map_or_else(Some, Grip::unable);
+            facts.notes.extend(unheld.map(|error| {
+                format!(
+                    "its exit status is not {LIMIT_STATUS}, because it could not be held: {error}"
+                )
+            }));
         }
         facts.elapsed = self.started.elapsed();
         if !self.orders.is_fork {
             report::write_as(&self.orders.plan, &facts);
         }
         leave(0)
-    }
-}
-
-/// A process and all that was ever seen below it. What loses its parent on the way is not lost to this.
-struct Tree {
-    known: HashMap<i32, (u64, Option<Handle>)>,
-    /// The process itself comes first.
-    found: Vec<ChildFacts>,
-    root_ended: Option<Instant>,
-    /// Why the process itself took no signal.
-    refused: Option<std::io::Error>,
-}
-
-impl Tree {
-    fn new(root: Stat) -> Self {
-        let mut tree =
-            Self { known: HashMap::new(), found: Vec::new(), root_ended: None, refused: None };
-        tree.note(&root);
-        tree
-    }
-
-    /// Takes it up if it is new.
-    fn note(&mut self, stat: &Stat) {
-        if self.known.get(&stat.pid).is_some_and(|(started, _)| *started == stat.started)
-            || children::is_resource_tracker(stat.pid)
-        {
-            return;
-        }
-        if let Some(handle) = Handle::open(stat) {
-            self.known.insert(stat.pid, (stat.started, Some(handle)));
-            let (pid, name) = (stat.pid, stat.name.clone());
-            self.found.push(ChildFacts { pid, name, ..ChildFacts::default() });
-        }
-    }
-
-    /// Asks all to end, once more after half of the time, and kills what is left at the end of it. What runs the script's
-    /// own program, and so may be a fork of it that unwinds at its limit, is asked only then.
-    fn end(&mut self, since: Instant, end: Instant) {
-        let half = since + end.saturating_duration_since(since) / 2;
-        let mut asked_again = false;
-        loop {
-            self.forget_the_ended();
-            let pids: Vec<i32> = self.alive().map(|(pid, _)| pid).collect();
-            for stat in procfs::below(&pids, false) {
-                self.note(&stat);
-            }
-            let now = Instant::now();
-            if self.alive().next().is_none() || now >= end + GONE {
-                return;
-            }
-            if now >= end {
-                self.kill();
-            } else {
-                let is_late = now >= half;
-                let again = is_late && !std::mem::replace(&mut asked_again, true);
-                self.ask(again, is_late);
-            }
-            let next = if now < half { half } else { end };
-            let pause = next.saturating_duration_since(now).clamp(Duration::from_millis(2), LOOK);
-            Handle::wait_for_any(self.alive().map(|(_, handle)| handle), pause);
-        }
-    }
-
-    fn alive(&self) -> impl Iterator<Item = (i32, &Handle)> {
-        self.known.iter().filter_map(|(pid, (_, handle))| Some((*pid, handle.as_ref()?)))
-    }
-
-    fn forget_the_ended(&mut self) {
-        let root = self.found.first().map(|root| root.pid);
-        for (pid, (_, handle)) in &mut self.known {
-            if handle.as_ref().is_some_and(Handle::has_ended) {
-                *handle = None;
-                if Some(*pid) == root {
-                    self.root_ended = Some(Instant::now());
-                }
-            }
-        }
-    }
-
-    /// SIGTERM for those that have not had it, or for all `again`; and they are to take it also if they are stopped.
-    fn ask(&mut self, again: bool, is_late: bool) {
-        let own = procfs::program(std::process::id() as i32);
-        for (index, child) in self.found.iter_mut().enumerate() {
-            let Some((_, Some(handle))) = self.known.get(&child.pid) else { continue };
-            let is_due = index == 0 || is_late || procfs::program(child.pid) != own;
-            if again || (is_due && !child.asked) {
-                child.asked = true;
-                let sent = handle.signal(libc::SIGTERM).and_then(|()| handle.signal(libc::SIGCONT));
-                if index == 0 {
-                    self.refused = sent.err().filter(|e| e.raw_os_error() == Some(libc::EPERM));
-                }
-            }
-        }
-    }
-
-    fn kill(&mut self) {
-        for child in &mut self.found {
-            let Some((_, Some(handle))) = self.known.get(&child.pid) else { continue };
-            child.killed = true;
-            let _ = handle.signal(libc::SIGKILL);
-        }
     }
 }
 

@@ -78,6 +78,8 @@ struct Shared {
     /// Whether there is a standard error to be kept.
     has_stderr: bool,
     stack: Stack,
+    /// The process that was made.
+    watchdog: i32,
     /// What went wrong.
     error: c_int,
 }
@@ -100,7 +102,7 @@ impl Stack {
 pub(super) const SOCKET: RawFd = 3;
 
 /// Starts `watchdog words…` with one end of `socket`. All signals must be blocked in the calling thread, whose table of
-/// descriptors it takes standard error from.
+/// descriptors it takes standard error from. Returns its process id.
 ///
 /// # Errors
 /// When the system gives no process or no descriptor, or the program cannot be loaded.
@@ -108,7 +110,7 @@ pub(super) fn launch(
     words: Vec<OsString>,
     environment: &[CString],
     socket: &OwnedFd,
-) -> Result<()> {
+) -> Result<i32> {
     let Some(relaunch) = RELAUNCH.get() else { return Err(Error::from_raw_os_error(libc::ENOENT)) };
     let words: Vec<CString> = (relaunch.0.iter().cloned())
         .chain(["watchdog".into()])
@@ -130,6 +132,7 @@ pub(super) fn launch(
         socket: socket.as_raw_fd(),
         has_stderr,
         stack: Stack::new(),
+        watchdog: 0,
         error: 0,
     };
     let mut stack = Stack::new();
@@ -145,7 +148,7 @@ pub(super) fn launch(
         libc::waitpid(between, std::ptr::null_mut(), libc::__WALL);
     }
     match shared.error {
-        0 => Ok(()),
+        0 => Ok(shared.watchdog),
         error => Err(Error::from_raw_os_error(error)),
     }
 }
@@ -166,7 +169,8 @@ extern "C" fn between(shared: *mut c_void) -> c_int {
     unsafe {
         let it = &mut *shared.cast::<Shared>();
         let flags = libc::CLONE_VM | libc::CLONE_VFORK;
-        if libc::clone(become_the_watchdog, it.stack.top(), flags, shared) < 0 {
+        it.watchdog = libc::clone(become_the_watchdog, it.stack.top(), flags, shared);
+        if it.watchdog < 0 {
             it.error = *libc::__errno_location();
         }
         libc::_exit(0)

@@ -14,7 +14,7 @@ use super::super::bell::Bell;
 use super::super::session::Session;
 use super::super::{meter, output};
 use super::orders::{Orders, Passed, on_the_clock};
-use super::{EXEC, OVER, READY, STOP, launch};
+use super::{EXEC, LEASH, OVER, READY, STOP, launch};
 
 /// How long a watchdog has to start and to answer, on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -95,7 +95,7 @@ impl Leash {
                 if matches!(request, Request::Over) {
                     return true;
                 }
-                desk.is_staffed = session.crew.start("quell-leash", move || body(session)).is_ok();
+                desk.is_staffed = session.crew.start(LEASH, move || body(session)).is_ok();
             }
             if !desk.is_staffed {
                 return false;
@@ -174,12 +174,22 @@ fn stand(
     let orphans = Orphans::leave();
     let launched = launch::launch(Orders::of(session).to_words(), environment, &its);
     drop((orphans, its));
-    launched?;
+    let_hold(launched?);
     await_ready(&ours, until)?;
     send(&ours, &message)?;
     await_ready(&ours, until)?;
     *socket = Some(ours);
     Ok(())
+}
+
+/// Lets the watchdog hold this process, where the security module Yama lets nobody but its ancestors. What the process becomes
+/// inherits the permission.
+fn let_hold(watchdog: i32) {
+    let scope = std::fs::read("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    if scope.starts_with(b"1") {
+        // SAFETY: sets an attribute of this process.
+        unsafe { libc::prctl(libc::PR_SET_PTRACER, watchdog) };
+    }
 }
 
 /// Two sockets that keep the bounds of messages, and tell when the other one is closed.
