@@ -1,4 +1,4 @@
-"""Queue does what queue.Queue does."""
+"""Queue, LifoQueue and PriorityQueue do what those of the module queue do."""
 
 import gc
 import pickle
@@ -12,14 +12,34 @@ import pytest
 import quell
 from conftest import outcome
 
+KINDS = ["Queue", "LifoQueue", "PriorityQueue"]
 
-def test_first_in_first_out():
-    q = quell.Queue()
-    for i in range(100):
-        q.put(i)
+each_kind = pytest.mark.parametrize("make", [getattr(quell, name) for name in KINDS], ids=KINDS)
+
+
+@pytest.mark.parametrize(
+    ("make", "order"),
+    [
+        (quell.Queue, lambda items: items),
+        (quell.LifoQueue, lambda items: items[::-1]),
+        (quell.PriorityQueue, sorted),
+    ],
+    ids=KINDS,
+)
+def test_the_order(make, order):
+    q = make()
+    items = [37 * i % 100 for i in range(100)]
+    for item in items:
+        q.put(item)
     assert q.qsize() == 100 and not q.empty() and not q.full()
-    assert [q.get() for _ in range(100)] == list(range(100))
+    assert [q.get() for _ in range(100)] == order(items)
     assert q.empty()
+
+
+def test_the_classes_are_related_as_the_standard_librarys():
+    assert quell.LifoQueue.__mro__ == (quell.LifoQueue, quell.Queue, object)
+    assert quell.PriorityQueue.__mro__ == (quell.PriorityQueue, quell.Queue, object)
+    assert isinstance(quell.PriorityQueue(), quell.Queue)
 
 
 def test_the_exceptions_are_the_standard_librarys():
@@ -68,9 +88,10 @@ def cases():
                     yield pytest.param(maxsize, filled, *call, id=f"{maxsize}-{filled}-{call}")
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("maxsize", "filled", "name", "args", "kwargs"), list(cases()))
-def test_same_calls_same_answers(maxsize, filled, name, args, kwargs):
-    mine, other = quell.Queue(maxsize), queue.Queue(maxsize)
+def test_same_calls_same_answers(kind, maxsize, filled, name, args, kwargs):
+    mine, other = getattr(quell, kind)(maxsize), getattr(queue, kind)(maxsize)
     for i in range(filled):
         mine.put(i)
         other.put(i)
@@ -114,8 +135,9 @@ def test_maxsize_can_be_changed(start):
         q.put_nowait(3)
 
 
-def test_task_done_and_join(start):
-    q = quell.Queue()
+@each_kind
+def test_task_done_and_join(make, start):
+    q = make()
     q.put("a")
     q.put("b")
     worker = start(q.join).blocked()
@@ -130,8 +152,9 @@ def test_task_done_and_join(start):
         q.task_done()
 
 
-def test_shutdown():
-    q = quell.Queue()
+@each_kind
+def test_shutdown(make):
+    q = make()
     q.put(1)
     assert not q.is_shutdown
     q.shutdown()
@@ -146,8 +169,9 @@ def test_shutdown():
             call()
 
 
-def test_immediate_shutdown_drops_what_is_left(start):
-    q = quell.Queue(2)
+@each_kind
+def test_immediate_shutdown_drops_what_is_left(make, start):
+    q = make(2)
     q.put(1)
     q.put(2)
     putter = start(lambda: q.put(3)).blocked()
@@ -158,8 +182,9 @@ def test_immediate_shutdown_drops_what_is_left(start):
     assert q.qsize() == 0 and q.unfinished_tasks == 0
 
 
-def test_timeouts_are_kept():
-    q = quell.Queue(1)
+@each_kind
+def test_timeouts_are_kept(make):
+    q = make(1)
     begin = time.monotonic()
     with pytest.raises(queue.Empty):
         q.get(timeout=0.05)
@@ -169,13 +194,16 @@ def test_timeouts_are_kept():
     assert time.monotonic() - begin >= 0.1
 
 
-def test_generic_alias_and_repr():
-    assert repr(quell.Queue[int]) == "quell.Queue[int]"
-    assert repr(quell.Queue()).startswith("<quell.Queue object at 0x")
+@each_kind
+def test_generic_alias_and_repr(make):
+    assert repr(make[int]) == f"quell.{make.__name__}[int]"
+    assert repr(make()).startswith(f"<quell.{make.__name__} object at 0x")
+    assert type(make[int](3)) is make
 
 
-def test_subclass():
-    class Counting(quell.Queue):
+@each_kind
+def test_subclass(make):
+    class Counting(make):
         def __init__(self, extra):
             super().__init__(maxsize=3)
             self.extra = extra
@@ -189,37 +217,54 @@ def test_subclass():
     assert q.maxsize == 3 and q.extra == "x"
     q.put(1)
     assert q.puts == 1 and q.get() == 1
-    with pytest.raises(TypeError, match=r"defines _put\(\)"):
-        type("Stack", (quell.Queue,), {"_put": lambda self, item: None})
+    # As in the standard library, these go through the others.
+    q.put_nowait(2)
+    assert q.puts == 2 and q.get_nowait() == 2
 
 
-def test_weak_references_and_pickling():
-    q = quell.Queue()
+@each_kind
+def test_attributes_of_its_own(make):
+    q = make()
+    q.name = "mine"
+    assert q.name == "mine" and vars(q) == {"name": "mine"}
+    q.itself = q
+    reference = weakref.ref(q)
+    del q
+    gc.collect()
+    assert reference() is None
+
+
+@each_kind
+def test_weak_references_and_pickling(make):
+    q = make()
     assert weakref.ref(q)() is q
     with pytest.raises(TypeError, match="cannot pickle"):
         pickle.dumps(q)
 
 
-def test_the_collector_sees_the_items():
+@each_kind
+def test_the_collector_sees_the_items(make):
     class Item:
         pass
 
-    q = quell.Queue()
+    q = make()
     item = Item()
     item.queue = q
     q.put(item)
     reference = weakref.ref(item)
-    assert item in gc.get_referents(q)
-    del item, q
+    holder = q.queue if make is quell.PriorityQueue else q
+    assert item in gc.get_referents(holder)
+    del holder, item, q
     gc.collect()
     assert reference() is None
 
 
-def test_items_die_with_their_queue():
+@each_kind
+def test_items_die_with_their_queue(make):
     class Item:
         pass
 
-    q = quell.Queue()
+    q = make()
     item = Item()
     reference = weakref.ref(item)
     q.put(item)
@@ -229,9 +274,10 @@ def test_items_die_with_their_queue():
     assert reference() is None
 
 
-def test_many_producers_and_consumers(start, fast_switching):
+@each_kind
+def test_many_producers_and_consumers(make, start, fast_switching):
     for maxsize in (0, 1, 7):
-        q = quell.Queue(maxsize)
+        q = make(maxsize)
         count, threads = 3000, 3
 
         def produce(q=q, count=count):

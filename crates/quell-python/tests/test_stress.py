@@ -231,10 +231,41 @@ def test_withdrawals_race_deliveries(start):
     assert got == sorted(got)
 
 
-def test_no_item_is_lost_or_doubled_in_a_queue(start):
+class OfItsOwn(quell.Queue):
+    """Keeps its items itself."""
+
+    def _put(self, item):
+        noop()
+        super()._put(item)
+
+    def _get(self):
+        noop()
+        return super()._get()
+
+
+def opened(maxsize):
+    q = quell.Queue(maxsize)
+    assert not q.queue
+    return q
+
+
+QUEUES = {
+    "Queue": quell.Queue,
+    "LifoQueue": quell.LifoQueue,
+    "PriorityQueue": quell.PriorityQueue,
+    "SimpleQueue": lambda maxsize: quell.SimpleQueue(),
+    "opened Queue": opened,
+    "Queue of its own": OfItsOwn,
+}
+
+each_queue = pytest.mark.parametrize("make", QUEUES.values(), ids=QUEUES)
+
+
+@each_queue
+def test_no_item_is_lost_or_doubled_in_a_queue(make, start):
     # Interrupts fly at both ends; what was put and not got is still there.
-    count = 20_000 * STRESS
-    q, done = quell.Queue(8), threading.Event()
+    count = 10_000 * STRESS
+    q, done = make(8), threading.Event()
     put, got = [], []
 
     def producer():
@@ -268,7 +299,31 @@ def test_no_item_is_lost_or_doubled_in_a_queue(start):
         assert all(worker.error is None for worker in workers)
     for worker in workers:
         assert worker.done().error is None
-    assert got == put == list(range(count)) and q.empty() and sent > 100
+    assert put == list(range(count)) and q.empty() and sent
+    in_order = make not in (quell.LifoQueue, quell.PriorityQueue)
+    assert (got if in_order else sorted(got)) == put
+
+
+@each_queue
+def test_a_blocked_get_is_interrupted_again_and_again(make, start):
+    count = 100_000 * STRESS
+    q, got = make(0), []
+
+    def victim():
+        with quell.mask():
+            while len(got) < count:
+                try:
+                    q.get()
+                except Mine as error:
+                    got.append(error.args[0])
+
+    worker = start(victim).blocked()
+    receipts = [quell.interrupt(worker, Mine(i)) for i in range(count)]
+    assert worker.done().error is None
+    assert got == list(range(count))
+    assert {receipt.state for receipt in receipts} == {"delivered"}
+    q.put("here")
+    assert q.get() == "here" and q.empty()
 
 
 def test_queue_operations_in_running_code_lose_nothing(start):

@@ -14,8 +14,9 @@ in any blocking call. The interrupt arrives as an ordinary exception; cleanup ru
 Sending       interrupt, interrupt_main, set_async_exc; what became of it: Delivery
 Receiving     Interrupt, Timeout; checkpoint, mask, shield
 Time limits   timeout, timeout_at
-Primitives    Lock, RLock, Event, Queue: drop-ins for those of threading and queue whose waits can be interrupted and that
-              never leak; Empty, Full, ShutDown
+Primitives    Lock, RLock, Event: drop-ins for those of threading whose waits can be interrupted and that never leak
+Queues        Queue, LifoQueue, PriorityQueue, SimpleQueue; Empty, Full, ShutDown: the same for those of queue;
+              quell.queue stands in for the whole module
 
 """
 
@@ -24,11 +25,14 @@ from ._quell import (
     Delivery,
     Event,
     Interrupt,
+    LifoQueue,
     Limit,
     Lock,
     MemoryLimit,
+    PriorityQueue,
     Queue,
     RLock,
+    SimpleQueue,
     TimeLimit,
     Timeout,
     __version__,
@@ -56,12 +60,15 @@ __all__ = [
     "Event",
     "Full",
     "Interrupt",
+    "LifoQueue",
     "Limit",
     "Lock",
     "MemoryLimit",
+    "PriorityQueue",
     "Queue",
     "RLock",
     "ShutDown",
+    "SimpleQueue",
     "TimeLimit",
     "Timeout",
     "__version__",

@@ -23,13 +23,17 @@ use crate::delivery::{self, Me, Unheld};
 /// interrupt is ever raised between the acquire and the try or with statement that protects it.
 #[pyclass(frozen, weakref, module = "quell", name = "Lock")]
 pub struct Lock {
-    raw: RawLock,
+    pub(super) raw: RawLock,
 }
 
 impl Lock {
+    pub(super) fn new_object(py: Python<'_>) -> PyResult<Py<Self>> {
+        Py::new(py, Self::new())
+    }
+
     /// What the thread's table of holds knows this lock by.
     #[inline(always)]
-    fn key(&self) -> *const () {
+    pub(super) fn key(&self) -> *const () {
         (&raw const *self).cast()
     }
 

@@ -1,4 +1,4 @@
-//! Python's primitives, native in every method: `Lock`, `RLock`, `Event`, `Queue`.
+//! Python's primitives, native in every method: `Lock`, `RLock`, `Event`, the queues.
 //!
 //! Each is a drop-in for the standard library's class of that name, on a primitive of the core. None of them has a Python-level
 //! `__enter__`, `__exit__` or method in which an interrupt could be raised halfway; that, as much as the speed, is
@@ -8,15 +8,17 @@
 pub(crate) mod bound;
 pub(crate) mod call;
 mod event;
+mod items;
 mod lock;
 mod locking;
 mod queue;
 mod rlock;
+mod simple_queue;
 pub(crate) mod wait;
 
-use pyo3::PyClass;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
+use pyo3::{PyClass, ffi};
 
 /// `module.QualName` of an object's class, for its repr.
 fn type_name<T: PyClass>(object: &Bound<'_, T>) -> String {
@@ -27,10 +29,23 @@ fn qualified_name(class: &Bound<'_, PyType>) -> String {
     class.fully_qualified_name().map_or_else(|_| class.to_string(), |name| name.to_string())
 }
 
+/// `Class[item]`, for annotations.
+fn generic_alias<'py>(
+    class: &Bound<'py, PyType>,
+    item: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: attached, two live objects; a new reference or an error.
+    unsafe {
+        let alias = ffi::Py_GenericAlias(class.as_ptr(), item.as_ptr());
+        Bound::from_owned_ptr_or_err(class.py(), alias)
+    }
+}
+
 /// Exports of this folder.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     lock::register(module)?;
     rlock::register(module)?;
     event::register(module)?;
-    queue::register(module)
+    queue::register(module)?;
+    simple_queue::register(module)
 }

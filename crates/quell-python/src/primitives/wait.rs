@@ -43,23 +43,29 @@ macro_rules! waitable {
     };
 }
 
-// What these have besides their waiters is one word, which is whole at any moment.
-waitable!(quell::RawLock, quell::RawRLock, quell::Event);
+// What these have besides their waiters is one word at most, which is whole at any moment.
+waitable!(quell::RawLock, quell::RawRLock, quell::Event, quell::Condition);
 
-impl Waitable for quell::Queue<Py<PyAny>> {
-    fn forget_waiters_after_fork(&self) {
-        quell::Queue::forget_waiters_after_fork(self);
-    }
+macro_rules! waitable_queue {
+    ($($Kind:ident),*) => {
+        $(impl Waitable for quell::$Kind<Py<PyAny>> {
+            fn forget_waiters_after_fork(&self) {
+                quell::$Kind::forget_waiters_after_fork(self);
+            }
 
-    fn hold_for_fork(&self) {
-        quell::Queue::hold_for_fork(self);
-    }
+            fn hold_for_fork(&self) {
+                quell::$Kind::hold_for_fork(self);
+            }
 
-    unsafe fn release_after_fork(&self) {
-        // SAFETY: the caller's promise.
-        unsafe { quell::Queue::release_after_fork(self) };
-    }
+            unsafe fn release_after_fork(&self) {
+                // SAFETY: the caller's promise.
+                unsafe { quell::$Kind::release_after_fork(self) };
+            }
+        })*
+    };
 }
+
+waitable_queue!(Queue, LifoQueue);
 
 /// Its waiters are the core's own business.
 impl Waitable for quell::Receipt {
@@ -199,6 +205,8 @@ pub(crate) enum Patience {
     Try,
     /// At most so many seconds.
     Seconds(f64),
+    /// At most until then.
+    Until(Instant),
 }
 
 impl Patience {
@@ -298,6 +306,15 @@ impl Patience {
             Self::Forever => None,
             Self::Try => Some(Instant::now()),
             Self::Seconds(t) => after(t),
+            Self::Until(moment) => Some(moment),
+        }
+    }
+
+    /// The same patience, beginning now: for an operation that may block more than once, so many seconds in all.
+    pub(crate) fn started(self) -> Self {
+        match self {
+            Self::Seconds(t) => after(t).map_or(Self::Forever, Self::Until),
+            other => other,
         }
     }
 }

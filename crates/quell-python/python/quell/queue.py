@@ -1,0 +1,29 @@
+"""The standard library's module queue, with quell's queues in place of its own.
+
+    from quell import queue
+
+Queue, LifoQueue, PriorityQueue and SimpleQueue are those of quell, and ShutDown is there on every version; everything else is the
+standard library's, Empty and Full too, so that `except queue.Empty` means the same whichever module it came from.
+"""
+
+import queue as _standard
+from queue import Empty, Full
+
+from ._quell import LifoQueue, PriorityQueue, Queue, SimpleQueue, _queue_exception
+
+ShutDown = _queue_exception("ShutDown")
+
+__all__ = [
+    "Empty",
+    "Full",
+    "LifoQueue",
+    "PriorityQueue",
+    "Queue",
+    "ShutDown",
+    "SimpleQueue",
+]
+
+# What else the module happens to hold on this version, for code that uses it.
+for _name, _value in vars(_standard).items():
+    globals().setdefault(_name, _value)
+del _name, _value

@@ -1,0 +1,163 @@
+//! `quell.SimpleQueue`: `queue.SimpleQueue` whose `get` can be interrupted.
+//!
+//! A queue of the core and nothing else. `put` never blocks, runs no Python code and may be called anywhere: in a finalizer, in a
+//! signal handler, in the middle of another call of the same queue.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple, PyType};
+
+use super::call::{self, Method, Obj, Parameters, none, this, throw};
+use super::items::{Items, get_slow};
+use super::queue::get_arguments;
+use super::wait::Patience;
+
+/// A queue of any number of items, first in, first out, used like queue.SimpleQueue: put() never blocks, and may be called anywhere,
+/// in a __del__ method or a signal handler too.
+///
+/// get() is an interruption point where it blocks. An interrupted get() has taken nothing; one that took an item returns
+/// it, and the interrupt stays pending.
+#[pyclass(frozen, subclass, weakref, module = "quell", name = "SimpleQueue")]
+pub struct SimpleQueue {
+    items: quell::Queue<Py<PyAny>>,
+}
+
+#[pymethods]
+impl SimpleQueue {
+    // Arguments are for the `__init__` of a subclass.
+    #[new]
+    #[classmethod]
+    #[pyo3(signature = (*args, **kwargs), text_signature = "()")]
+    fn new(
+        cls: &Bound<'_, PyType>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let given = !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty());
+        if given && cls.is(cls.py().get_type::<Self>()) {
+            return Err(PyTypeError::new_err("SimpleQueue() takes no arguments"));
+        }
+        Ok(Self { items: quell::Queue::unbounded() })
+    }
+
+    #[classmethod]
+    fn __class_getitem__<'py>(
+        cls: &Bound<'py, PyType>,
+        item: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        super::generic_alias(cls, item)
+    }
+
+    /// How many items are in the queue. Out of date as soon as it is known.
+    fn qsize(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether the queue has no items. Out of date as soon as it is known.
+    fn empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Put an item into the queue: the same as put().
+    fn put_nowait(&self, item: Py<PyAny>) {
+        self.put(item);
+    }
+
+    /// Remove and return the first item if there is one; otherwise raise Empty.
+    fn get_nowait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.get(py, Patience::Try)
+    }
+
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(PyTypeError::new_err(format!("cannot pickle '{}' object", super::type_name(slf))))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let mut result = Ok(());
+        // Nobody runs Python code or asks for the GIL under the queue's lock, so this waits for a few instructions at most.
+        self.items.visit(|item| {
+            if result.is_ok() {
+                result = visit.call(item);
+            }
+        });
+        result
+    }
+
+    fn __clear__(&self) {
+        while self.items.try_get().is_ok() {}
+    }
+}
+
+impl SimpleQueue {
+    #[inline(always)]
+    fn put(&self, item: Py<PyAny>) {
+        // A queue without a limit that nobody can shut down refuses nothing.
+        let put = Items::try_put(&self.items, item);
+        debug_assert!(put.is_ok());
+    }
+
+    #[inline(always)]
+    fn get(&self, py: Python<'_>, patience: Patience) -> PyResult<Py<PyAny>> {
+        match Items::try_get(&self.items) {
+            Ok(item) => Ok(item),
+            Err(_) => get_slow(py, &self.items, patience)?.map_err(|refusal| refusal.error(py)),
+        }
+    }
+}
+
+/// `SimpleQueue.put(item, block=True, timeout=None)`.
+unsafe extern "C" fn put(slf: Obj, args: *const Obj, count: isize, keywords: Obj) -> Obj {
+    // SAFETY: called by the method descriptor, attached, with an instance of SimpleQueue and a call's arguments.
+    unsafe {
+        let py = Python::assume_attached();
+        let item = if count == 1 && keywords.is_null() {
+            *args
+        } else {
+            static PARAMETERS: std::sync::OnceLock<Parameters<3>> = std::sync::OnceLock::new();
+            let names = ["item", "block", "timeout"];
+            let parameters = PARAMETERS.get_or_init(|| Parameters::new(py, "put", names));
+            // Whether to wait and how long is accepted, and no matter.
+            match parameters.bind(args, count, keywords) {
+                Ok([item, ..]) if !item.is_null() => item,
+                Ok(_) => return throw(parameters.missing(0)),
+                Err(error) => return throw(error),
+            }
+        };
+        this::<SimpleQueue>(slf).put(Bound::from_borrowed_ptr(py, item).unbind());
+        none()
+    }
+}
+
+/// `SimpleQueue.get(block=True, timeout=None)`.
+unsafe extern "C" fn get(slf: Obj, args: *const Obj, count: isize, keywords: Obj) -> Obj {
+    // SAFETY: as for `put`.
+    unsafe {
+        let py = Python::assume_attached();
+        let patience = if count == 0 && keywords.is_null() {
+            Ok(Patience::Forever)
+        } else {
+            get_arguments(py, args, count, keywords)
+        };
+        match patience.and_then(|patience| this::<SimpleQueue>(slf).get(py, patience)) {
+            Ok(item) => item.into_ptr(),
+            Err(error) => throw(error),
+        }
+    }
+}
+
+const METHODS: &[Method] = &[call::keywords(c"put", put, PUT), call::keywords(c"get", get, GET)];
+
+const PUT: &std::ffi::CStr = c"put($self, /, item, block=True, timeout=None)\n--\n\n\
+    Put an item into the queue. Never blocks; block and timeout are there for code that uses a Queue as well.";
+
+const GET: &std::ffi::CStr = c"get($self, /, block=True, timeout=None)\n--\n\n\
+    Remove and return the first item, waiting for one if need be.\n\n\
+    With block=False it does not wait, and with a timeout in seconds it waits at most so long; if there\n\
+    was no item, Empty is raised.\n\n\
+    An interruption point where it blocks; no item was taken if it is interrupted.";
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<SimpleQueue>()?;
+    call::install::<SimpleQueue>(module.py(), METHODS)
+}
