@@ -21,6 +21,7 @@ pub fn after_fork_child() {
     {
         generation::renew();
         crate::thread::after_fork();
+        crate::deadlock::after_fork();
         crate::monitor::after_fork();
     }
 }
@@ -72,8 +73,10 @@ pub(crate) fn install() {
     extern "C" fn prepare() {
         crate::thread::hold_all();
         crate::monitor::hold();
+        crate::deadlock::hold();
     }
     extern "C" fn parent() {
+        crate::deadlock::release();
         crate::monitor::release();
         crate::thread::release_all();
     }
@@ -81,6 +84,7 @@ pub(crate) fn install() {
         parent();
         generation::renew();
         crate::thread::after_fork();
+        crate::deadlock::after_fork();
         crate::monitor::forget_thread();
     }
 

@@ -33,12 +33,14 @@
 //! | [`queue`] | items between threads: first in first out, last in first out, by priority |
 //! | [`pool`] | workers on a queue; pipelines of stages |
 //! | [`syscall`] | system calls that can be interrupted |
+//! | [`deadlock`] | who waits for whom, and what becomes of a wait that closes a circle |
 //! | [`monitor`] | deadlines, and what is built on them: timeouts, watchdogs, budgets |
 //!
 //! Every primitive is a fast path on one atomic and a slow path in the wait queue. Nothing else ever blocks.
 
 #[macro_use]
 mod sys;
+pub mod deadlock;
 mod fork;
 pub mod interrupt;
 pub mod monitor;

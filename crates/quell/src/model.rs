@@ -63,6 +63,12 @@ pub(crate) fn fair() -> bool {
     FAIR.get()
 }
 
+/// Ends what [`set_detection`](crate::deadlock::set_detection) began inside a model, outside it: the switch is the system
+/// thread's, the rest each execution's own.
+pub fn end_detection() {
+    crate::deadlock::switch(false);
+}
+
 /// The parker.
 pub struct Parker(park::Parker);
 

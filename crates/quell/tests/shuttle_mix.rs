@@ -112,7 +112,9 @@ fn share_a_lock() {
                             counts.1.fetch_add(1, SeqCst);
                         }
                         Err(WaitError::TimedOut) => {}
-                        Err(WaitError::Signalled) => panic!("nobody sent a signal"),
+                        Err(WaitError::Signalled | WaitError::Deadlock(_)) => {
+                            panic!("nobody did that")
+                        }
                     }
                 }
             })

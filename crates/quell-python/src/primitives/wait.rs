@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use quell::wait::{Wait, WaitError};
@@ -154,6 +154,9 @@ pub(crate) fn block<T: Send>(
                 }
             }
             Err(WaitError::Signalled) => py.check_signals()?,
+            Err(WaitError::Deadlock(deadlock)) => {
+                return Err(PyRuntimeError::new_err(deadlock.to_string()));
+            }
         }
     }
 }

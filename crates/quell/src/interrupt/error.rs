@@ -2,7 +2,8 @@
 
 use super::Interrupt;
 use super::scope::Shared;
-use crate::thread::Thread;
+use crate::deadlock::Deadlock;
+use crate::thread::{Thread, current};
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
@@ -42,6 +43,16 @@ impl Interrupted {
     /// What the sender attached, if it is an `R`.
     pub fn downcast_ref<R: Any>(&self) -> Option<&R> {
         self.interrupt.downcast_ref()
+    }
+
+    /// The deadlock, if that is the reason: see [`deadlock`](crate::deadlock).
+    pub fn deadlock(&self) -> Option<&Deadlock> {
+        self.downcast_ref()
+    }
+
+    /// As if the current thread had been interrupted with this reason, here and now.
+    pub(crate) fn by<R: AsRef<str> + Any + Send + Sync>(reason: R) -> Interrupted {
+        Interrupted::new(Interrupt::worded(reason), current())
     }
 
     /// The thread that was interrupted.

@@ -25,6 +25,8 @@ const EXITED: u32 = 8;
 const CALLS: u32 = 16;
 /// The deadline of the owner's system call has passed.
 pub(crate) const EXPIRED: u32 = 32;
+/// The owner's wait is to fail, because of a deadlock.
+const CONDEMNED: u32 = 64;
 
 /// What [`Slot::take_if`] found.
 pub(crate) enum Taken {
@@ -291,6 +293,22 @@ impl Slot {
     pub(crate) fn clear_expired(&self) {
         // Relaxed: the bit only says "look at the clock".
         self.word.fetch_and(!EXPIRED, Relaxed);
+    }
+
+    /// The owner's wait is to fail: its record says why. True: it is blocked and must be unparked. The caller holds the
+    /// record's lock, as for [`acquit`](Slot::acquit).
+    pub(crate) fn condemn(&self) -> bool {
+        self.word.fetch_or(CONDEMNED, AcqRel) & BLOCKED != 0
+    }
+
+    /// Relaxed: what is to be known stands under the record's lock.
+    pub(crate) fn is_condemned(&self) -> bool {
+        self.word.load(Relaxed) & CONDEMNED != 0
+    }
+
+    /// The wait has ended, and its verdict with it. Relaxed: as above.
+    pub(crate) fn acquit(&self) {
+        self.word.fetch_and(!CONDEMNED, Relaxed);
     }
 
     /// The FIFO's lock, for fork.

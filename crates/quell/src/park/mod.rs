@@ -38,7 +38,7 @@ pub(crate) use futex::Parker;
 pub(crate) use portable::Parker;
 #[cfg(all(quell_futex, any(quell_loom, quell_shuttle)))]
 pub(crate) use short::three_state;
-pub(crate) use short::{RawShort, Short};
+pub(crate) use short::{RawShort, Short, ShortGuard};
 
 /// Why [`Parker::park`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

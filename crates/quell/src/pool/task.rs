@@ -116,9 +116,7 @@ impl<T> Task<T> {
             Ok(()) => self.taken().map_err(TaskError::Failed),
             Err(WaitError::TimedOut) => Err(TaskError::TimedOut(self)),
             Err(WaitError::Signalled) => Err(TaskError::Signalled(self)),
-            Err(WaitError::Interrupted(interrupted)) => {
-                Err(TaskError::Interrupted(self, interrupted))
-            }
+            Err(other) => Err(TaskError::Interrupted(self, other.only_interrupt())),
         }
     }
 

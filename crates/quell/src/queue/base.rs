@@ -169,9 +169,7 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
             Ok(_) => return Ok(()),
             Err(WaitError::TimedOut) => PutError::TimedOut(there(slot)),
             Err(WaitError::Signalled) => PutError::Signalled(there(slot)),
-            Err(WaitError::Interrupted(interrupted)) => {
-                PutError::Interrupted(there(slot), interrupted)
-            }
+            Err(other) => PutError::Interrupted(there(slot), other.only_interrupt()),
         })
     }
 
@@ -287,7 +285,7 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
             Ok(_) => return Ok(there(slot)),
             Err(WaitError::TimedOut) => GetError::TimedOut,
             Err(WaitError::Signalled) => GetError::Signalled,
-            Err(WaitError::Interrupted(interrupted)) => GetError::Interrupted(interrupted),
+            Err(other) => GetError::Interrupted(other.only_interrupt()),
         })
     }
 

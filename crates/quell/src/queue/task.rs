@@ -10,6 +10,7 @@ use super::kind::Kind;
 use super::line::Turn;
 use super::state::{End, Step};
 use super::wait::answer;
+use crate::deadlock;
 use crate::fork::generation;
 use crate::wait::{Goal, Note, Place, WaitQueue, Waiter, wait_async};
 use std::cell::Cell;
@@ -70,6 +71,10 @@ pub(super) struct AllDone<'a, T, K: Kind<T>>(pub(super) &'a QueueOf<T, K>);
 impl<T, K: Kind<T>> Goal for AllDone<'_, T, K> {
     fn queue(&self) -> &WaitQueue {
         &self.0.joiners
+    }
+
+    fn kind(&self) -> deadlock::Kind {
+        deadlock::Kind::Queue
     }
 
     fn must_wait(&self) -> bool {

@@ -4,6 +4,7 @@ use super::base::QueueOf;
 use super::kind::Kind;
 use super::line::{Node, Turn};
 use super::state::{End, SHUT_DOWN, State, Step};
+use crate::deadlock::{self, Asleep};
 use crate::park::BurstGuard;
 use crate::thread::{current, registered};
 use crate::wait::{Wait, WaitError, Waiter, block};
@@ -54,6 +55,7 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
         // SAFETY: we are the waiter, and awake.
         unsafe { node.set_waiter(Waiter::Thread(me.clone())) };
         if turn.state.doze() {
+            let _asleep = Asleep::enter(&me, deadlock::Kind::Queue, self);
             return block(&me, wait, || turn.is_granted(), || turn.state.leave());
         }
         // It was claimed; who did that publishes the grant before the lock is free.

@@ -27,6 +27,7 @@
 //! them. (For the one that gives up, the decision comes first, and the marks when it gets the lock. Until a reset nobody
 //! joins, and a reset marks whom it finds.)
 
+use crate::deadlock::Kind;
 use crate::interrupt::Interrupted;
 use crate::sys::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::wait::{
@@ -435,6 +436,10 @@ impl<A: Fn()> Goal for Party<'_, A> {
         &self.barrier.queue
     }
 
+    fn kind(&self) -> Kind {
+        Kind::Barrier
+    }
+
     fn must_wait(&self) -> bool {
         let Barrier { queue, arrived, parties, .. } = self.barrier;
         let (now, index) = (queue.word.load(Acquire), arrived.load(Relaxed));
@@ -470,6 +475,10 @@ struct Gate<'a, A>(&'a Barrier<A>);
 impl<A: Fn()> Goal for Gate<'_, A> {
     fn queue(&self) -> &WaitQueue {
         &self.0.gate
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Barrier
     }
 
     fn must_wait(&self) -> bool {
@@ -555,8 +564,8 @@ impl From<WaitError> for BarrierError {
     fn from(error: WaitError) -> BarrierError {
         match error {
             WaitError::TimedOut => BarrierError::TimedOut,
-            WaitError::Interrupted(interrupted) => BarrierError::Interrupted(interrupted),
             WaitError::Signalled => BarrierError::Signalled,
+            other => BarrierError::Interrupted(other.only_interrupt()),
         }
     }
 }

@@ -20,6 +20,7 @@
 use super::guard::Guard;
 use super::holder::ByTask;
 use super::lock::LockGuard;
+use crate::deadlock::Kind;
 use crate::interrupt::Interrupted;
 use crate::wait::{Goal, Note, Place, Wait, WaitError, WaitQueue, wait_async, wait_for_and};
 use std::fmt;
@@ -78,6 +79,7 @@ impl Condition {
     ///
     /// # Errors
     /// If the thread is interrupted. The lock is held again then, too.
+    #[track_caller]
     pub fn wait<G: Guard>(&self, guard: &mut G) -> Result<(), Interrupted> {
         self.wait_with(guard, &Wait::new()).map_err(WaitError::only_interrupt)
     }
@@ -87,6 +89,7 @@ impl Condition {
     /// # Errors
     /// [`WaitError::TimedOut`], [`WaitError::Interrupted`]. The lock is held again then, too.
     #[doc(alias = "wait_for")]
+    #[track_caller]
     pub fn wait_timeout<G: Guard>(&self, guard: &mut G, time: Duration) -> Result<(), WaitError> {
         self.wait_with(guard, &Wait::new().timeout(time))
     }
@@ -95,11 +98,13 @@ impl Condition {
     ///
     /// # Errors
     /// [`WaitError::TimedOut`], [`WaitError::Interrupted`]. The lock is held again then, too.
+    #[track_caller]
     pub fn wait_until<G: Guard>(&self, guard: &mut G, deadline: Instant) -> Result<(), WaitError> {
         self.wait_with(guard, &Wait::new().until(deadline))
     }
 
     /// Waits until notified, as long as it takes. No interruption point: interrupts stay pending.
+    #[track_caller]
     pub fn wait_uninterruptible<G: Guard>(&self, guard: &mut G) {
         let waited = self.wait_with(guard, &Wait::new().shielded());
         debug_assert!(waited.is_ok(), "nothing else ends this wait");
@@ -113,6 +118,7 @@ impl Condition {
     /// # Panics
     /// If the guard is an [`RLock`](crate::RLock)'s and its thread has another one: see
     /// [`RLockGuard::whole`](crate::RLockGuard::whole).
+    #[track_caller]
     pub fn wait_with<G: Guard>(&self, guard: &mut G, wait: &Wait) -> Result<(), WaitError> {
         guard.check();
         let mut depth = 0;
@@ -152,6 +158,7 @@ impl Condition {
     ///
     /// # Errors
     /// If the thread is interrupted. The lock is held again then, too.
+    #[track_caller]
     pub fn wait_while<G: Guard + Deref>(
         &self,
         guard: &mut G,
@@ -175,6 +182,7 @@ impl Condition {
     /// # Errors
     /// [`WaitError::TimedOut`] if at the end `condition` still says so; [`WaitError::Interrupted`]. The lock is held
     /// again then, too.
+    #[track_caller]
     pub fn wait_while_timeout<G: Guard + Deref>(
         &self,
         guard: &mut G,
@@ -189,6 +197,7 @@ impl Condition {
     /// # Errors
     /// As the options allow; [`WaitError::TimedOut`] only if at the end `condition` still says so. The lock is held
     /// again then, too.
+    #[track_caller]
     pub fn wait_while_with<G: Guard + Deref>(
         &self,
         guard: &mut G,
@@ -319,6 +328,10 @@ impl Condition {
 impl Goal for Condition {
     fn queue(&self) -> &WaitQueue {
         &self.queue
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Condition
     }
 
     fn must_wait(&self) -> bool {

@@ -12,6 +12,7 @@
 //! everybody who waits in the same step. So each waiter is woken by the first `set` after it joined, however soon a
 //! `clear` follows, and one that joins after the `clear` is not.
 
+use crate::deadlock::Kind;
 use crate::interrupt::Interrupted;
 use crate::sys::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::wait::{Goal, Note, Place, Wait, WaitError, WaitQueue, wait_async, wait_for};
@@ -147,6 +148,10 @@ impl Event {
 impl Goal for Event {
     fn queue(&self) -> &WaitQueue {
         &self.queue
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Event
     }
 
     fn must_wait(&self) -> bool {

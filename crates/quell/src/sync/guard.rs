@@ -22,6 +22,7 @@ pub trait Sealed {
 
     /// Takes it as often again. Waits as long as it takes; no interruption point.
     #[doc(hidden)]
+    #[track_caller]
     fn reacquire(&mut self, depth: u32);
 }
 
@@ -31,6 +32,7 @@ impl<T: ?Sized> Sealed for LockGuard<'_, T> {
         1
     }
 
+    #[track_caller]
     fn reacquire(&mut self, _depth: u32) {
         let raw: &RawLock = self.lock().raw();
         raw.lock_uninterruptible();
@@ -50,6 +52,7 @@ impl<T: ?Sized> Sealed for RLockGuard<'_, T> {
         release(self.raw())
     }
 
+    #[track_caller]
     fn reacquire(&mut self, depth: u32) {
         reacquire(self.raw(), depth);
     }
@@ -60,6 +63,7 @@ impl<T: ?Sized + Sync> Sealed for WholeRLock<'_, T> {
         release(self.raw())
     }
 
+    #[track_caller]
     fn reacquire(&mut self, depth: u32) {
         reacquire(self.raw(), depth);
     }
@@ -69,6 +73,7 @@ fn release(raw: &RawRLock) -> u32 {
     raw.release_save().expect("who has a guard owns the lock")
 }
 
+#[track_caller]
 fn reacquire(raw: &RawRLock, depth: u32) {
     let waited = raw.acquire_restore(depth, &Wait::new().shielded());
     debug_assert!(waited.is_ok(), "nothing else ends this wait");

@@ -70,8 +70,9 @@ impl<T: ?Sized> Lock<T> {
     /// Takes the lock; waits for it if it must. An interruption point, if it has to wait.
     ///
     /// # Errors
-    /// If the thread is interrupted; it then does not have the lock.
+    /// If the thread is interrupted, or because of a [deadlock](crate::deadlock); it then does not have the lock.
     #[inline]
+    #[track_caller]
     pub fn lock(&self) -> Result<LockGuard<'_, T>, Interrupted> {
         self.raw.lock().map(|()| self.guard())
     }
@@ -79,7 +80,8 @@ impl<T: ?Sized> Lock<T> {
     /// Takes the lock; waits for it for `time` at most. An interruption point, if it has to wait.
     ///
     /// # Errors
-    /// [`WaitError::TimedOut`], [`WaitError::Interrupted`]; the thread then does not have the lock.
+    /// [`WaitError::TimedOut`], [`WaitError::Interrupted`], [`WaitError::Deadlock`]; the thread then does not have the lock.
+    #[track_caller]
     pub fn lock_timeout(&self, time: Duration) -> Result<LockGuard<'_, T>, WaitError> {
         // The clock is not read unless there is a wait.
         match self.try_lock() {
@@ -91,7 +93,8 @@ impl<T: ?Sized> Lock<T> {
     /// Takes the lock; waits for it until `deadline` at most. An interruption point, if it has to wait.
     ///
     /// # Errors
-    /// [`WaitError::TimedOut`], [`WaitError::Interrupted`]; the thread then does not have the lock.
+    /// [`WaitError::TimedOut`], [`WaitError::Interrupted`], [`WaitError::Deadlock`]; the thread then does not have the lock.
+    #[track_caller]
     pub fn lock_until(&self, deadline: Instant) -> Result<LockGuard<'_, T>, WaitError> {
         self.lock_with(&Wait::new().until(deadline))
     }
@@ -106,6 +109,7 @@ impl<T: ?Sized> Lock<T> {
     /// assert!(quell::checkpoint().is_err());
     /// ```
     #[inline]
+    #[track_caller]
     pub fn lock_uninterruptible(&self) -> LockGuard<'_, T> {
         self.raw.lock_uninterruptible();
         self.guard()
@@ -116,6 +120,7 @@ impl<T: ?Sized> Lock<T> {
     /// # Errors
     /// As the options allow; the thread then does not have the lock.
     #[inline]
+    #[track_caller]
     pub fn lock_with(&self, wait: &Wait) -> Result<LockGuard<'_, T>, WaitError> {
         self.raw.lock_with(wait).map(|()| self.guard())
     }
@@ -138,6 +143,7 @@ impl<T: ?Sized> Lock<T> {
 
     /// Takes the lock if it is free. Does not block, and is no interruption point.
     #[inline]
+    #[track_caller]
     pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {
         self.raw.try_lock().then(|| self.guard())
     }
@@ -145,7 +151,7 @@ impl<T: ?Sized> Lock<T> {
     /// [`try_lock`](Lock::try_lock) as a task.
     #[inline]
     pub fn try_lock_async(&self) -> Option<LockGuard<'_, T, ByTask>> {
-        self.raw.try_lock().then(|| LockGuard { lock: self, holder: PhantomData })
+        self.raw.try_lock_as_task().then(|| LockGuard { lock: self, holder: PhantomData })
     }
 
     /// Whether somebody holds it. Out of date as soon as it is known.
@@ -173,8 +179,8 @@ impl<T: ?Sized> Lock<T> {
         self.raw.forget_waiters_after_fork();
     }
 
-    /// The lock without the value, for conditions.
-    pub(super) fn raw(&self) -> &RawLock {
+    /// The lock without the value.
+    pub(crate) fn raw(&self) -> &RawLock {
         &self.raw
     }
 

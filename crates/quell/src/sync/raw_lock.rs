@@ -8,12 +8,13 @@
 //! | `LOCKED` | held, nobody waits |
 //! | `PARKED` | free, somebody is in the queue; who freed the lock, or a woken waiter, is on its way |
 //! | `LOCKED + PARKED` | held, somebody is in the queue |
+//! | each of them `+ HOLDER` | held, by the thread with this number; of a free lock, the number means nothing any more |
 //!
 //! | transition | who | how |
 //! | --- | --- | --- |
-//! | sets `LOCKED` | anybody | compare-exchange from a word without it; `fetch_or` in `try_lock` |
-//! | clears `LOCKED` | the holder | subtraction, which tells it whether `PARKED` is there |
-//! | sets `PARKED` | who wants to wait | compare-exchange from `LOCKED`, under the queue's lock, as it joins the queue |
+//! | sets `LOCKED` | anybody | compare-exchange from a word without it, which writes or clears `HOLDER` too |
+//! | clears `LOCKED` | the holder | subtraction, which tells it whether there is more to the word |
+//! | sets `PARKED` | who wants to wait | compare-exchange from a word with `LOCKED`, under the queue's lock, as it joins the queue |
 //! | clears `PARKED` | who freed the lock, or the last waiter that leaves | under the queue's lock, when the queue is empty |
 //! | `PARKED` to `LOCKED` for another | who freed the lock | compare-exchange under the queue's lock |
 //!
@@ -34,20 +35,34 @@
 //!
 //! **Why a subtraction.** It is the cheapest way on x86 to clear a bit and learn whether there are others, if nothing but
 //! whether is asked: an exchange or a compare-exchange takes longer. Of a lock that is free it makes a word that no table
-//! above has; whoever sees that adds `LOCKED` again and panics. Until then such a word takes nobody in: it looks held, and
+//! above has, with the highest bit set; whoever sees that adds `LOCKED` again and panics. Until then such a word takes nobody in: it looks held, and
 //! `must_wait` does not take it for a word to wait under. (If a thread that held the lock frees it in the same
 //! moment, it may be that one which panics; the word is right afterwards.)
+//!
+//! **Holders.** While [detection of deadlocks](crate::deadlock) is on, who takes the lock writes its number into the word.
+//! The fast path then expects a word that there never is, and so goes the slow way; the release finds more to the word
+//! than `LOCKED`, and goes the slow way too. With detection off, nobody writes a number, and who takes the lock clears
+//! one that was left over. A task has no number, and neither have locks that were taken while detection was off.
 
+use super::RawRLock;
+use crate::deadlock::{HOLDER_BITS, Kind, What, free_word, number, released, took, want};
 use crate::interrupt::Interrupted;
 use crate::sys::atomic::Ordering::{Acquire, Relaxed, Release};
-use crate::thread::registered;
+use crate::thread::{current, registered};
 use crate::wait::{Goal, Note, Place, Wait, WaitError, WaitQueue, Waited, wait_async, wait_for};
 use std::fmt;
+use std::panic::Location;
 use std::time::{Duration, Instant};
 
 const PARKED: u32 = 1;
-/// The highest bit in use, so that subtracting it where it is not changes no other.
-const LOCKED: u32 = 2;
+const HOLDER_SHIFT: u32 = 1;
+const HOLDER: u32 = ((1 << HOLDER_BITS) - 1) << HOLDER_SHIFT;
+/// Above the others, so that subtracting it where it is not changes none of them, but sets the one above.
+const LOCKED: u32 = 1 << 30;
+/// Unlocked once too often.
+const WRONG: u32 = 1 << 31;
+
+const _: () = assert!(PARKED & HOLDER == 0 && HOLDER < LOCKED);
 
 /// The token of a grant: look again, or it is yours.
 const LOOK: u32 = 0;
@@ -92,21 +107,38 @@ impl RawLock {
 
     /// Takes the lock if it is free. Does not block, and is no interruption point.
     #[inline]
+    #[track_caller]
     pub fn try_lock(&self) -> bool {
-        // Acquire: what was done under the lock before is visible. One step, so that it fails only if the lock is held.
-        self.queue.word.fetch_or(LOCKED, Acquire) & LOCKED == 0
+        self.try_lock_by(|| By::Thread(Location::caller()))
+    }
+
+    /// The same as a task.
+    #[inline]
+    pub(super) fn try_lock_as_task(&self) -> bool {
+        self.try_lock_by(|| By::Task)
+    }
+
+    #[inline(always)]
+    fn try_lock_by(&self, by: impl FnOnce() -> By) -> bool {
+        // Acquire: what was done under the lock before is visible.
+        match self.queue.word.compare_exchange(free_word(), LOCKED, Acquire, Relaxed) {
+            Ok(_) => true,
+            Err(now) if now & LOCKED != 0 => false,
+            Err(_) => self.try_lock_slow(by()),
+        }
     }
 
     /// Takes the lock; waits for it if it must. An interruption point, if it has to wait.
     ///
     /// # Errors
-    /// If the thread is interrupted; it then does not have the lock.
+    /// If the thread is interrupted, or because of a [deadlock](crate::deadlock); it then does not have the lock.
     #[inline]
+    #[track_caller]
     pub fn lock(&self) -> Result<(), Interrupted> {
         if self.lock_fast() {
             return Ok(());
         }
-        self.lock_slow(&Wait::new()).map_err(WaitError::only_interrupt)
+        self.lock_slow(&Wait::new(), Site::here()).map_err(WaitError::only_interrupt)
     }
 
     /// Takes the lock; waits for it as `wait` says.
@@ -114,15 +146,17 @@ impl RawLock {
     /// # Errors
     /// As the options allow; the thread then does not have the lock.
     #[inline]
+    #[track_caller]
     pub fn lock_with(&self, wait: &Wait) -> Result<(), WaitError> {
-        if self.lock_fast() { Ok(()) } else { self.lock_slow(wait) }
+        if self.lock_fast() { Ok(()) } else { self.lock_slow(wait, Site::here()) }
     }
 
     /// Takes the lock; waits for it as long as it takes. No interruption point: interrupts stay pending.
     #[inline]
+    #[track_caller]
     pub fn lock_uninterruptible(&self) {
         if !self.lock_fast() {
-            let waited = self.lock_slow(&Wait::new().shielded());
+            let waited = self.lock_slow(&Wait::new().shielded(), Site::here());
             debug_assert!(waited.is_ok(), "nothing else ends this wait");
         }
     }
@@ -139,8 +173,8 @@ impl RawLock {
     }
 
     #[inline]
-    fn lock_fast(&self) -> bool {
-        self.queue.word.compare_exchange_weak(0, LOCKED, Acquire, Relaxed).is_ok()
+    pub(super) fn lock_fast(&self) -> bool {
+        self.queue.word.compare_exchange_weak(free_word(), LOCKED, Acquire, Relaxed).is_ok()
     }
 
     /// Frees the lock. Does not block, and is no interruption point. Any thread may do it.
@@ -172,24 +206,59 @@ impl RawLock {
     ///
     /// Needed in a child that goes on to use a lock for which another thread waited at the time of the fork.
     pub fn forget_waiters_after_fork(&self) {
-        self.queue.reset(self.queue.word.load(Relaxed) & LOCKED);
+        self.queue.reset(self.queue.word.load(Relaxed) & !PARKED);
+    }
+
+    /// The number of the thread that holds it, if it holds it and has one. Out of date as soon as it is known, unless
+    /// that thread cannot free it meanwhile.
+    pub(crate) fn holder(&self) -> Option<u32> {
+        // Relaxed: see `deadlock`.
+        let now = self.queue.word.load(Relaxed);
+        let number = (now & HOLDER) >> HOLDER_SHIFT;
+        (now & LOCKED != 0 && number != 0).then_some(number)
     }
 
     #[cold]
-    fn lock_slow(&self, wait: &Wait) -> Result<(), WaitError> {
+    fn try_lock_slow(&self, by: By) -> bool {
+        let mine = by.number();
+        let taken = self.take(self.queue.word.load(Relaxed), mine);
+        if let (true, true, By::Thread(place)) = (taken, mine != 0, by) {
+            took(self, place);
+        }
+        taken
+    }
+
+    #[cold]
+    pub(super) fn lock_slow(&self, wait: &Wait, site: Site) -> Result<(), WaitError> {
+        let mine = number();
         let looks = if may_look(wait) { LOOKS } else { 0 };
+        if !self.soon(looks, mine) {
+            self.lock_wait(wait, looks, mine, site)?;
+        }
+        if mine != 0 {
+            took(self, site.place);
+        }
+        Ok(())
+    }
+
+    fn lock_wait(&self, wait: &Wait, looks: u32, mine: u32, site: Site) -> Result<(), WaitError> {
+        let me = current();
+        let wanting = want(&me, site.what(self), site.place, wait);
+        let _wanting = wanting.map_err(WaitError::Deadlock)?;
         let mut place = Place::Back;
         let mut since = None;
-        while !self.soon(looks) {
-            let note = Note::since(*since.get_or_insert_with(Instant::now));
+        loop {
+            let note = Note::since(*since.get_or_insert_with(Instant::now)).number(mine as usize);
             match wait_for(self, wait, place, note)? {
                 // The holder's writes came with the grant: `publish` releases, the waiter acquires.
-                Waited::Granted(YOURS) => break,
+                Waited::Granted(YOURS) => return Ok(()),
                 Waited::Granted(_) => place = Place::Front,
                 Waited::Refused => {}
             }
+            if self.soon(looks, mine) {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     #[cold]
@@ -197,7 +266,7 @@ impl RawLock {
         let mut place = Place::Back;
         let mut since = None;
         // A task's thread has other things to do than to give way.
-        while !self.soon(SPINNING_LOOKS) {
+        while !self.soon(SPINNING_LOOKS, 0) {
             let note = Note::since(*since.get_or_insert_with(Instant::now));
             match wait_async(self, place, note).await {
                 Waited::Granted(YOURS) => break,
@@ -207,14 +276,26 @@ impl RawLock {
         }
     }
 
+    /// Takes the lock for the holder with the number `mine`, if it is free. `now` is what the word was seen to be.
+    fn take(&self, mut now: u32, mine: u32) -> bool {
+        while now & LOCKED == 0 {
+            let held = now & PARKED | LOCKED | mine << HOLDER_SHIFT;
+            match self.queue.word.compare_exchange_weak(now, held, Acquire, Relaxed) {
+                Ok(_) => return true,
+                Err(other) => now = other,
+            }
+        }
+        false
+    }
+
     /// Takes the lock if it is free, or is freed while this looks so often and nobody waits.
-    fn soon(&self, looks: u32) -> bool {
+    fn soon(&self, looks: u32, mine: u32) -> bool {
         let word = &self.queue.word;
         let mut looked = 0;
         loop {
             let now = word.load(Relaxed);
             if now & LOCKED == 0 {
-                if word.compare_exchange_weak(now, now | LOCKED, Acquire, Relaxed).is_ok() {
+                if self.take(now, mine) {
                     return true;
                 }
                 continue;
@@ -236,25 +317,40 @@ impl RawLock {
     fn unlock_slow(&self) {
         let word = &self.queue.word;
         // Relaxed: this thread's own subtraction is seen at least.
-        if word.load(Relaxed) & !(LOCKED | PARKED) != 0 {
+        let mut now = word.load(Relaxed);
+        if now & WRONG != 0 {
             word.fetch_add(LOCKED, Relaxed);
             panic!("unlock() of a lock that nobody holds");
         }
+        let number = (now & HOLDER) >> HOLDER_SHIFT;
+        // If it is held again, the number is another's.
+        released(self, (now & LOCKED == 0 && number != 0).then_some(number));
+        // If somebody was in the queue and is no more, the bit was cleared by who saw to that.
+        if now & PARKED == 0 {
+            return;
+        }
         let mut granting = self.queue.granting::<1>();
-        // Relaxed: if it is held again, its holder comes here after us.
-        if word.load(Relaxed) & LOCKED != 0 {
+        now = word.load(Relaxed);
+        // If it is held again, its holder comes here after us.
+        if now & LOCKED != 0 {
             return;
         }
         // If all are about to leave, or have been granted, the last that leaves has cleared PARKED or will.
         let Some(note) = granting.claim() else { return };
         let parked = if granting.is_empty() { 0 } else { PARKED };
-        if let Some(now) = note.since.and_then(due) {
-            // Acquire: between our unlock and this, others may have had the lock; what they did reaches the new holder
-            // through the grant.
-            if word.compare_exchange(PARKED, LOCKED | parked, Acquire, Relaxed).is_ok() {
-                granting.restart(now);
-                granting.publish(YOURS);
-                return;
+        if let Some(time) = note.since.and_then(due) {
+            let held = LOCKED | parked | (note.to_number() as u32) << HOLDER_SHIFT;
+            while now & LOCKED == 0 {
+                // Acquire: between our unlock and this, others may have had the lock; what they did reaches the new
+                // holder through the grant.
+                match word.compare_exchange_weak(now, held, Acquire, Relaxed) {
+                    Ok(_) => {
+                        granting.restart(time);
+                        granting.publish(YOURS);
+                        return;
+                    }
+                    Err(other) => now = other,
+                }
             }
         }
         if parked == 0 {
@@ -270,17 +366,24 @@ impl Goal for RawLock {
         &self.queue
     }
 
+    fn kind(&self) -> Kind {
+        Kind::Lock
+    }
+
     fn must_wait(&self) -> bool {
         let word = &self.queue.word;
         let mut now = word.load(Relaxed);
-        while now == LOCKED {
+        while now & (LOCKED | WRONG) == LOCKED {
+            if now & PARKED != 0 {
+                return true;
+            }
             // Relaxed: says only that the queue must be looked at; the queue has its own lock.
-            match word.compare_exchange_weak(LOCKED, LOCKED | PARKED, Relaxed, Relaxed) {
+            match word.compare_exchange_weak(now, now | PARKED, Relaxed, Relaxed) {
                 Ok(_) => return true,
                 Err(other) => now = other,
             }
         }
-        now == LOCKED | PARKED
+        false
     }
 
     fn left(&self, empty: bool) {
@@ -291,9 +394,49 @@ impl Goal for RawLock {
 
     fn pass_on(&self, token: u32) {
         // Handed over, or free for the next. If it is neither, its holder's `unlock` will see to the next.
-        if token == YOURS || self.try_lock() {
+        if token == YOURS || self.try_lock_as_task() {
             self.unlock();
         }
+    }
+}
+
+/// Who takes a lock without waiting.
+enum By {
+    /// The current thread, here.
+    Thread(&'static Location<'static>),
+    Task,
+}
+
+impl By {
+    fn number(&self) -> u32 {
+        match self {
+            By::Thread(_) => number(),
+            By::Task => 0,
+        }
+    }
+}
+
+/// Where a thread takes a lock, and as part of what: for who shows waits.
+#[derive(Clone, Copy)]
+pub(super) struct Site {
+    place: &'static Location<'static>,
+    /// Null: the lock is all there is.
+    part_of: *const RawRLock,
+}
+
+impl Site {
+    #[track_caller]
+    pub(super) fn here() -> Site {
+        Site { place: Location::caller(), part_of: std::ptr::null() }
+    }
+
+    /// The same as part of this lock.
+    pub(super) fn part_of(self, lock: &RawRLock) -> Site {
+        Site { part_of: lock, ..self }
+    }
+
+    fn what(self, lock: &RawLock) -> What {
+        if self.part_of.is_null() { What::Lock(lock) } else { What::RLock(self.part_of) }
     }
 }
 

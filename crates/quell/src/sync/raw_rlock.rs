@@ -6,6 +6,7 @@
 //! the lock is free, so that who takes the lock once neither reads nor writes it before the release.
 
 use super::RawLock;
+use super::raw_lock::Site;
 use crate::interrupt::Interrupted;
 use crate::sys::atomic::Ordering::Relaxed;
 use crate::sys::atomic::{AtomicU32, AtomicU64};
@@ -71,6 +72,7 @@ impl RawRLock {
     /// # Panics
     /// If it was taken 2³² times.
     #[inline]
+    #[track_caller]
     pub fn try_lock(&self) -> bool {
         let me = current_id();
         if self.taken_again(me) {
@@ -91,10 +93,14 @@ impl RawRLock {
     /// # Panics
     /// If it was taken 2³² times.
     #[inline]
+    #[track_caller]
     pub fn lock(&self) -> Result<(), Interrupted> {
         let me = current_id();
         if !self.taken_again(me) {
-            self.raw.lock()?;
+            if !self.raw.lock_fast() {
+                let waited = self.raw.lock_slow(&Wait::new(), Site::here().part_of(self));
+                waited.map_err(WaitError::only_interrupt)?;
+            }
             self.owner.store(me, Relaxed);
         }
         Ok(())
@@ -108,10 +114,11 @@ impl RawRLock {
     /// # Panics
     /// If it was taken 2³² times.
     #[inline]
+    #[track_caller]
     pub fn lock_with(&self, wait: &Wait) -> Result<(), WaitError> {
         let me = current_id();
         if !self.taken_again(me) {
-            self.raw.lock_with(wait)?;
+            self.lock_raw(wait, Site::here())?;
             self.owner.store(me, Relaxed);
         }
         Ok(())
@@ -122,10 +129,15 @@ impl RawRLock {
     /// # Panics
     /// If it was taken 2³² times.
     #[inline]
+    #[track_caller]
     pub fn lock_uninterruptible(&self) {
         let me = current_id();
         if !self.taken_again(me) {
-            self.raw.lock_uninterruptible();
+            if !self.raw.lock_fast() {
+                let site = Site::here().part_of(self);
+                let waited = self.raw.lock_slow(&Wait::new().shielded(), site);
+                debug_assert!(waited.is_ok(), "nothing else ends this wait");
+            }
             self.owner.store(me, Relaxed);
         }
     }
@@ -200,9 +212,10 @@ impl RawRLock {
     ///
     /// # Errors
     /// As the options allow; nothing has changed then.
+    #[track_caller]
     pub fn acquire_restore(&self, depth: u32, wait: &Wait) -> Result<(), WaitError> {
         debug_assert!(depth > 0 && !self.is_owned());
-        self.raw.lock_with(wait)?;
+        self.lock_raw(wait, Site::here())?;
         self.owner.store(current_id(), Relaxed);
         self.again.store(depth - 1, Relaxed);
         Ok(())
@@ -218,6 +231,16 @@ impl RawRLock {
     /// In the child of a fork: forgets who waited; see [`RawLock::forget_waiters_after_fork`].
     pub fn forget_waiters_after_fork(&self) {
         self.raw.forget_waiters_after_fork();
+    }
+
+    #[inline]
+    fn lock_raw(&self, wait: &Wait, site: Site) -> Result<(), WaitError> {
+        if self.raw.lock_fast() { Ok(()) } else { self.raw.lock_slow(wait, site.part_of(self)) }
+    }
+
+    /// The lock under it, which stands for it in a record of who holds what.
+    pub(crate) fn raw(&self) -> &RawLock {
+        &self.raw
     }
 
     #[inline]

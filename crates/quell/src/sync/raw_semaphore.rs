@@ -26,6 +26,7 @@
 //! whatever reason, the queue is gone through again ([`Goal::gone`]): those behind it may have what it left.
 
 use super::raw_lock::is_due;
+use crate::deadlock::Kind;
 use crate::sys::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::wait::{Goal, Note, Place, Wait, WaitError, WaitQueue, Waited, wait_async, wait_for};
 use std::time::Instant;
@@ -259,6 +260,10 @@ impl Permits<'_> {
 impl Goal for Permits<'_> {
     fn queue(&self) -> &WaitQueue {
         &self.semaphore.queue
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Semaphore
     }
 
     fn must_wait(&self) -> bool {

@@ -57,8 +57,9 @@ impl<T: ?Sized> RLock<T> {
     /// Takes the lock; waits for it if it must. An interruption point, if it has to wait.
     ///
     /// # Errors
-    /// If the thread is interrupted; nothing has changed then.
+    /// If the thread is interrupted, or because of a [deadlock](crate::deadlock); nothing has changed then.
     #[inline]
+    #[track_caller]
     pub fn lock(&self) -> Result<RLockGuard<'_, T>, Interrupted> {
         self.raw.lock().map(|()| self.guard())
     }
@@ -66,7 +67,8 @@ impl<T: ?Sized> RLock<T> {
     /// Takes the lock; waits for it for `time` at most. An interruption point, if it has to wait.
     ///
     /// # Errors
-    /// [`WaitError::TimedOut`], [`WaitError::Interrupted`]; nothing has changed then.
+    /// [`WaitError::TimedOut`], [`WaitError::Interrupted`], [`WaitError::Deadlock`]; nothing has changed then.
+    #[track_caller]
     pub fn lock_timeout(&self, time: Duration) -> Result<RLockGuard<'_, T>, WaitError> {
         // The clock is not read unless there is a wait.
         match self.try_lock() {
@@ -78,6 +80,7 @@ impl<T: ?Sized> RLock<T> {
     /// Takes the lock; waits for it as long as it takes. No interruption point: interrupts stay pending. For cleanup that
     /// must have the lock.
     #[inline]
+    #[track_caller]
     pub fn lock_uninterruptible(&self) -> RLockGuard<'_, T> {
         self.raw.lock_uninterruptible();
         self.guard()
@@ -86,7 +89,8 @@ impl<T: ?Sized> RLock<T> {
     /// Takes the lock; waits for it until `deadline` at most. An interruption point, if it has to wait.
     ///
     /// # Errors
-    /// [`WaitError::TimedOut`], [`WaitError::Interrupted`]; nothing has changed then.
+    /// [`WaitError::TimedOut`], [`WaitError::Interrupted`], [`WaitError::Deadlock`]; nothing has changed then.
+    #[track_caller]
     pub fn lock_until(&self, deadline: Instant) -> Result<RLockGuard<'_, T>, WaitError> {
         self.lock_with(&Wait::new().until(deadline))
     }
@@ -96,12 +100,14 @@ impl<T: ?Sized> RLock<T> {
     /// # Errors
     /// As the options allow; nothing has changed then.
     #[inline]
+    #[track_caller]
     pub fn lock_with(&self, wait: &Wait) -> Result<RLockGuard<'_, T>, WaitError> {
         self.raw.lock_with(wait).map(|()| self.guard())
     }
 
     /// Takes the lock if it is free or already the current thread's. Does not block, and is no interruption point.
     #[inline]
+    #[track_caller]
     pub fn try_lock(&self) -> Option<RLockGuard<'_, T>> {
         self.raw.try_lock().then(|| self.guard())
     }
@@ -134,6 +140,11 @@ impl<T: ?Sized> RLock<T> {
     /// it is.
     pub fn forget_waiters_after_fork(&self) {
         self.raw.forget_waiters_after_fork();
+    }
+
+    /// The lock without the value.
+    pub(crate) fn raw(&self) -> &RawRLock {
+        &self.raw
     }
 
     fn guard(&self) -> RLockGuard<'_, T> {

@@ -70,8 +70,8 @@ impl From<WaitError> for CallError {
     fn from(ended: WaitError) -> CallError {
         match ended {
             WaitError::TimedOut => CallError::TimedOut,
-            WaitError::Interrupted(interrupted) => CallError::Interrupted(interrupted),
             WaitError::Signalled => CallError::Signalled,
+            other => CallError::Interrupted(other.only_interrupt()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::clock::CpuClock;
 use super::registry;
+use crate::deadlock::Record;
 use crate::interrupt::{Interrupt, Receipt, Slot};
 use crate::park::Parker;
 use crate::sync::Event;
@@ -62,6 +63,7 @@ struct Inner {
     ended: Event,
     cpu: CpuClock,
     calls: Calls,
+    record: Record,
 }
 
 impl Thread {
@@ -80,6 +82,7 @@ impl Thread {
                 ended: Event::new(),
                 cpu: CpuClock::new(),
                 calls: Calls::new(),
+                record: Record::new(),
             }),
         }
     }
@@ -211,6 +214,11 @@ impl Thread {
     #[cold]
     pub(crate) fn kick(&self, bit: u32) {
         crate::syscall::kick(self, bit);
+    }
+
+    /// What it has written down about what it wants and holds.
+    pub(crate) fn record(&self) -> &Record {
+        &self.inner.record
     }
 
     pub(crate) fn parker(&self) -> &Parker {

@@ -1,11 +1,14 @@
 //! The right to a thread's result: waiting for its end, and how that can fail.
 
+use super::current;
 use super::handle::Thread;
+use crate::deadlock::{Deadlock, What, want};
 use crate::interrupt::Interrupted;
 use crate::park::Short;
 use crate::wait::{Wait, WaitError};
 use std::any::Any;
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,6 +52,7 @@ impl<T> JoinHandle<T> {
     /// # Errors
     /// [`JoinError::Panicked`] if the thread panicked. [`JoinError::Interrupted`] if the waiting thread was
     /// interrupted; the thread waited for is not touched, and the handle comes back in the error.
+    #[track_caller]
     pub fn join(self) -> Result<T, JoinError<JoinHandle<T>>> {
         self.join_with(&Wait::new())
     }
@@ -57,6 +61,7 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     /// As `join`, and [`JoinError::TimedOut`].
+    #[track_caller]
     pub fn join_timeout(self, time: Duration) -> Result<T, JoinError<JoinHandle<T>>> {
         self.join_with(&Wait::new().timeout(time))
     }
@@ -65,6 +70,7 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     /// As `join`, and [`JoinError::TimedOut`].
+    #[track_caller]
     pub fn join_until(self, deadline: Instant) -> Result<T, JoinError<JoinHandle<T>>> {
         self.join_with(&Wait::new().until(deadline))
     }
@@ -84,20 +90,23 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     /// As the options allow. The handle comes back in the error, unless the thread has ended.
+    #[track_caller]
     pub fn join_with(self, wait: &Wait) -> Result<T, JoinError<JoinHandle<T>>> {
         joined(self, wait, |handle| (&handle.thread, &handle.packet))
     }
 }
 
 /// The wait under every kind of handle.
+#[track_caller]
 pub(super) fn joined<H, T>(
     handle: H,
     wait: &Wait,
     parts: impl Fn(&H) -> (&Thread, &Arc<Packet<T>>),
 ) -> Result<T, JoinError<H>> {
     let (thread, packet) = parts(&handle);
-    match thread.ended().wait_with(wait) {
+    match ended(thread, wait, Location::caller()) {
         Ok(()) => {}
+        Err(WaitError::Deadlock(deadlock)) => return Err(JoinError::Deadlock(handle, deadlock)),
         Err(WaitError::TimedOut) => return Err(JoinError::TimedOut(handle)),
         Err(WaitError::Signalled) => return Err(JoinError::Signalled(handle)),
         Err(WaitError::Interrupted(interrupted)) => {
@@ -110,6 +119,17 @@ pub(super) fn joined<H, T>(
         Some(Err(panic)) => Err(JoinError::Panicked(panic)),
         None => Err(JoinError::Gone(thread.clone())),
     }
+}
+
+/// Waits for the thread's end, which the thread itself holds.
+fn ended(thread: &Thread, wait: &Wait, place: &'static Location<'static>) -> Result<(), WaitError> {
+    if thread.ended().is_set() {
+        return Ok(());
+    }
+    let me = current();
+    let _wanting =
+        want(&me, What::End(thread.clone()), place, wait).map_err(WaitError::Deadlock)?;
+    thread.ended().wait_with(wait)
 }
 
 impl<T> AsRef<Thread> for JoinHandle<T> {
@@ -134,6 +154,9 @@ pub enum JoinError<H> {
     Interrupted(H, Interrupted),
     /// A signal handler ran in the waiting thread, or it was nudged, and the wait had asked to know.
     Signalled(H),
+    /// The thread waits, itself or through others, for the one that waited for it. Only with
+    /// [detection](crate::deadlock) on.
+    Deadlock(H, Deadlock),
     /// The thread ended without leaving a result: the process was forked while it ran, and it exists in the parent
     /// only.
     Gone(Thread),
@@ -145,6 +168,7 @@ impl<H> JoinError<H> {
         match self {
             JoinError::TimedOut(handle)
             | JoinError::Interrupted(handle, _)
+            | JoinError::Deadlock(handle, _)
             | JoinError::Signalled(handle) => Some(handle),
             JoinError::Panicked(_) | JoinError::Gone(_) => None,
         }
@@ -170,6 +194,7 @@ impl<H: AsRef<Thread>> fmt::Display for JoinError<H> {
             JoinError::Signalled(handle) => {
                 write!(f, "waiting for {} was ended by a signal", handle.as_ref())
             }
+            JoinError::Deadlock(_, deadlock) => deadlock.fmt(f),
             JoinError::Gone(thread) => {
                 write!(f, "{thread} does not exist in this process since fork")
             }

@@ -41,5 +41,6 @@ pub use spawn::{Builder, spawn};
 
 pub(crate) use current::{current_id, local, registered};
 pub(crate) use join::panic_words;
+pub(crate) use registry::lookup_number;
 #[cfg(not(any(quell_loom, quell_shuttle)))]
 pub(crate) use registry::{after_fork, hold_all, release_all};

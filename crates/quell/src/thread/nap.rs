@@ -1,8 +1,10 @@
 //! Waits of a thread for nobody but the clock or its own handle: sleep and park.
 
 use super::current;
+use crate::deadlock::{Asleep, Kind};
 use crate::interrupt::Interrupted;
 use crate::wait::{Wait, WaitError, block};
+use std::ptr;
 use std::time::{Duration, Instant};
 
 /// Sleeps for `time`. An interruption point. Never short; a time beyond what the clock can represent is for ever.
@@ -36,7 +38,9 @@ pub fn sleep_until(deadline: Instant) -> Result<(), Interrupted> {
 /// # Errors
 /// Always: it says how the sleep ended.
 pub fn sleep_with(wait: &Wait) -> Result<std::convert::Infallible, WaitError> {
-    match block(&current(), wait, || false, || true) {
+    let me = current();
+    let _asleep = Asleep::enter(&me, Kind::Sleep, ptr::null::<()>());
+    match block(&me, wait, || false, || true) {
         Err(ended) => Err(ended),
         Ok(()) => unreachable!("nothing was waited for"),
     }
@@ -97,6 +101,7 @@ pub fn park_until(deadline: Instant) -> Result<(), WaitError> {
 /// As the options allow.
 pub fn park_with(wait: &Wait) -> Result<(), WaitError> {
     let me = current();
+    let _asleep = Asleep::enter(&me, Kind::Park, ptr::null::<()>());
     // Only this thread takes the permit, so what `done` has seen is still there afterwards; and there is no granter to
     // compete with, so it may leave whenever no permit was seen.
     block(&me, wait, || me.has_permit(), || true)?;

@@ -4,6 +4,7 @@ use super::handle::{Thread, ThreadId};
 use crate::interrupt::{Interrupt, Receipt};
 use crate::park::Short;
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 /// The threads.
 struct Registry {
@@ -83,6 +84,14 @@ pub fn main() -> Thread {
 /// The living thread with this id. `None`: it has ended, or there never was one.
 pub fn lookup(id: ThreadId) -> Option<Thread> {
     REGISTRY.lock().alive.get(&id).cloned()
+}
+
+/// The living thread that holds locks under this number; a later one, if several have it.
+pub(crate) fn lookup_number(number: u32) -> Option<Thread> {
+    let registry = REGISTRY.lock();
+    let last = registry.alive.last_key_value()?.0.get().get();
+    let ids = crate::deadlock::with_number(number, last).filter_map(NonZeroU64::new);
+    ids.filter_map(|id| registry.alive.get(&ThreadId::from_number(id)).cloned()).last()
 }
 
 /// All living threads that are registered, oldest first.

@@ -331,6 +331,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     ///
     /// # Errors
     /// As [`JoinHandle::join`](super::JoinHandle::join).
+    #[track_caller]
     pub fn join(self) -> Result<T, JoinError<Self>> {
         self.join_with(&Wait::new())
     }
@@ -339,6 +340,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     ///
     /// # Errors
     /// As `join`, and [`JoinError::TimedOut`].
+    #[track_caller]
     pub fn join_timeout(self, time: Duration) -> Result<T, JoinError<Self>> {
         self.join_with(&Wait::new().timeout(time))
     }
@@ -347,6 +349,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     ///
     /// # Errors
     /// As `join`, and [`JoinError::TimedOut`].
+    #[track_caller]
     pub fn join_until(self, deadline: Instant) -> Result<T, JoinError<Self>> {
         self.join_with(&Wait::new().until(deadline))
     }
@@ -355,6 +358,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     ///
     /// # Errors
     /// As the options allow. The handle comes back in the error, unless the thread has ended.
+    #[track_caller]
     pub fn join_with(self, wait: &Wait) -> Result<T, JoinError<Self>> {
         let data = Arc::clone(&self.data);
         let joined = joined(self, wait, |handle| (&handle.thread, &handle.packet));

@@ -11,7 +11,8 @@ use crate::thread::{Thread, local};
 /// Whoever makes `done` true must unpark `me` afterwards. `leave` is the compare-exchange against that: false means
 /// that the thing is done, or about to be, and the wait goes on to its end. It is called under the slot's lock.
 ///
-/// If several reasons are there at once: done comes first, then the interrupt, the signal, the deadline.
+/// If several reasons are there at once: done comes first, then the interrupt, a deadlock's verdict, the signal, the
+/// deadline.
 pub(crate) fn block(
     me: &Thread,
     wait: &Wait,
@@ -38,6 +39,16 @@ pub(crate) fn block(
                 Taken::Refused => break,
                 Taken::Nothing => {}
             }
+        }
+        // Seen in time for the same reason. Only the thread itself ends the want that the verdict goes with.
+        if interruptible
+            && me.slot().is_condemned()
+            && let Some(deadlock) = me.record().verdict()
+        {
+            if leave() {
+                return Err(WaitError::Deadlock(deadlock));
+            }
+            break;
         }
         if wait.signals && (why == Parked::Signalled || me.slot().is_nudged()) {
             if leave() {

@@ -3,12 +3,18 @@
 use super::node::{Node, Note, Waiter};
 use super::queue::{InList, Place, WaitQueue, Waited};
 use super::{Wait, WaitError, block, look};
+use crate::deadlock::{Asleep, Kind};
 use crate::thread::current;
 
 /// What a waiter waits for. A primitive implements it once for each reason to wait.
 pub(crate) trait Goal {
     /// The queue to wait in.
     fn queue(&self) -> &WaitQueue;
+
+    /// What it is, for who shows waits.
+    fn kind(&self) -> Kind {
+        Kind::Other
+    }
 
     /// Whether it is worth waiting. Runs under the list's lock, and if true, the waiter joins the list before the lock
     /// is free. It only looks at and changes the primitive's own state: typically it marks there that somebody waits.
@@ -67,10 +73,12 @@ pub(crate) fn wait_for_and<G: Goal + ?Sized>(
     joined();
     let done = || node.granted().is_some();
     look::before_sleep(wait, done);
+    let asleep = Asleep::enter(&me, goal.kind(), goal.queue());
     let ended = match leave {
         None => block(&me, wait, done, || node.leave()),
         Some(leave) => block(&me, wait, done, leave),
     };
+    drop(asleep);
     if ended.is_err() {
         // SAFETY: the node is in this list, or in none: where `leave` decided, it may have been granted since.
         unsafe { unlink(goal, &node) };

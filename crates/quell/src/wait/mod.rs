@@ -88,6 +88,7 @@ pub(crate) use queue::{Place, WaitQueue, Waited};
 pub(crate) use select::Case;
 pub(crate) use task::wait_async;
 
+use crate::deadlock::Deadlock;
 use crate::interrupt::Interrupted;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -163,6 +164,9 @@ pub enum WaitError {
     Interrupted(Interrupted),
     /// A signal handler ran in the thread, or it was nudged, and the wait had asked to know.
     Signalled,
+    /// It could never have ended: who holds what it waits for waits for this thread. Only with
+    /// [detection](crate::deadlock) on.
+    Deadlock(Deadlock),
 }
 
 impl WaitError {
@@ -177,10 +181,22 @@ impl WaitError {
         }
     }
 
-    /// For waits that have neither deadline nor signals.
+    /// The deadlock, if it was one: also as the reason of an interrupt, which is what it is in operations that have no
+    /// other error. See [`Interrupted::deadlock`].
+    pub fn deadlock(&self) -> Option<&Deadlock> {
+        match self {
+            WaitError::Deadlock(deadlock) => Some(deadlock),
+            WaitError::Interrupted(interrupted) => interrupted.deadlock(),
+            WaitError::TimedOut | WaitError::Signalled => None,
+        }
+    }
+
+    /// For waits that have neither deadline nor signals. A deadlock becomes the reason of an interrupt, as if who found
+    /// it had interrupted the thread.
     pub(crate) fn only_interrupt(self) -> Interrupted {
         match self {
             WaitError::Interrupted(interrupted) => interrupted,
+            WaitError::Deadlock(deadlock) => Interrupted::by(deadlock),
             WaitError::TimedOut | WaitError::Signalled => unreachable!("the wait had neither"),
         }
     }
@@ -192,6 +208,7 @@ impl fmt::Display for WaitError {
             WaitError::TimedOut => f.write_str("the wait timed out"),
             WaitError::Interrupted(interrupted) => interrupted.fmt(f),
             WaitError::Signalled => f.write_str("the wait was ended by a signal"),
+            WaitError::Deadlock(deadlock) => deadlock.fmt(f),
         }
     }
 }
@@ -200,7 +217,8 @@ impl std::error::Error for WaitError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             WaitError::Interrupted(interrupted) => Some(interrupted),
-            _ => None,
+            WaitError::Deadlock(deadlock) => Some(deadlock),
+            WaitError::TimedOut | WaitError::Signalled => None,
         }
     }
 }

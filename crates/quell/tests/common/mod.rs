@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+pub(crate) mod detection;
+
 use quell::thread::{self, JoinHandle};
 use quell::{Interrupt, Thread};
 use std::sync::Arc;

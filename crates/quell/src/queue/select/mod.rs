@@ -34,6 +34,7 @@ use super::error::ShutDown;
 use super::kind::Kind;
 use super::line::Turn;
 use super::wait::InLine;
+use crate::deadlock::{self, Asleep};
 use crate::sync::Event;
 use crate::thread::current;
 use crate::wait::{Wait, WaitError, Waiter, block};
@@ -188,6 +189,7 @@ impl<'a, R: 'a> Select<'a, R> {
                 return Ok(self.finish(at));
             }
             let me = current();
+            let _asleep = Asleep::enter(&me, deadlock::Kind::Select, std::ptr::from_ref(&self));
             let sleep = |turn: &Turn| block(&me, wait, || turn.is_granted(), || turn.state.leave());
             if let Some(at) = self.round(|| Waiter::Thread(me.clone()), sleep)? {
                 return Ok(self.finish(at));

@@ -1,0 +1,329 @@
+//! Every interleaving of threads that deadlock, or do not, with detection on. In a deadlock one wait fails, so that all
+//! threads end (loom would say if one did not); never more than one, unless something else comes between; and none where there
+//! is no deadlock. Also against interrupts, deadlines, and locks that are handed over.
+
+#![cfg(quell_loom)]
+
+mod models;
+
+use loom::thread::JoinHandle;
+use models::with_handle;
+use quell::deadlock::{Detection, Verdict, set_detection};
+use quell::{Interrupt, Outcome, RawLock, RawRLock, Thread, Wait, WaitError, model};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+/// What the threads of one execution came to.
+type Results = Vec<Result<(), WaitError>>;
+
+/// With detection on; returns all that the executions came to: how many waits failed for a deadlock, and for another
+/// reason.
+fn detecting(
+    preemptions: usize,
+    detection: Detection,
+    model: impl Fn() -> Results + Sync + Send + 'static,
+) -> BTreeSet<(usize, usize)> {
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let all = Arc::clone(&seen);
+    models::bounded(preemptions, move || {
+        // The graph is each execution's own.
+        set_detection(detection.clone());
+        let results = model();
+        let failed = results.iter().filter(|result| result.is_err()).count();
+        let deadlocks = results.iter().filter(|r| matches!(r, Err(WaitError::Deadlock(_)))).count();
+        all.lock().unwrap().insert((deadlocks, failed - deadlocks));
+    });
+    model::end_detection();
+    std::mem::take(&mut *seen.lock().unwrap())
+}
+
+fn locks(count: usize) -> Arc<[RawLock]> {
+    (0..count).map(|_| RawLock::new()).collect()
+}
+
+fn handles<const N: usize>() -> [Thread; N] {
+    std::array::from_fn(|_| Thread::unattached(None))
+}
+
+/// Takes one lock and then another, and frees both.
+fn take(locks: &[RawLock], first: usize, second: usize, wait: &Wait) -> Result<(), WaitError> {
+    locks[first].lock_uninterruptible();
+    let taken = locks[second].lock_with(wait);
+    match &taken {
+        Ok(()) => locks[second].unlock(),
+        Err(WaitError::Deadlock(deadlock)) => {
+            assert!(deadlock.threads().any(|thread| *thread == quell::current()));
+        }
+        Err(_) => {}
+    }
+    locks[first].unlock();
+    taken
+}
+
+/// The same in a thread of its own.
+fn taker(
+    handle: &Thread,
+    locks: &Arc<[RawLock]>,
+    (first, second): (usize, usize),
+    wait: Wait,
+) -> JoinHandle<Result<(), WaitError>> {
+    let locks = Arc::clone(locks);
+    with_handle(handle, move || take(&locks, first, second, &wait))
+}
+
+/// Of the threads that each take a lock and the next one's, in a ring.
+fn ring(count: usize, wait: Wait) -> Results {
+    let locks = locks(count);
+    let others: Vec<_> = (1..count)
+        .map(|at| taker(&Thread::unattached(None), &locks, (at, (at + 1) % count), wait))
+        .collect();
+    let mine = take(&locks, 0, 1, &wait);
+    let results = others.into_iter().map(|other| other.join().unwrap());
+    let results = std::iter::once(mine).chain(results).collect();
+    all_free(&locks);
+    results
+}
+
+fn all_free(locks: &[RawLock]) {
+    for lock in locks {
+        assert!(lock.try_lock(), "each has freed what it had");
+        lock.unlock();
+    }
+}
+
+/// With waiters that are woken to look, and with waiters that get the lock handed over.
+fn both_ways(check: impl Fn()) {
+    for fair in [false, true] {
+        model::set_fair(fair);
+        check();
+    }
+    model::set_fair(false);
+}
+
+#[test]
+fn two_in_opposite_order() {
+    both_ways(|| {
+        let seen = detecting(3, Detection::Fail, || ring(2, Wait::new()));
+        assert_eq!(seen, BTreeSet::from([(0, 0), (1, 0)]));
+    });
+}
+
+#[test]
+fn three_in_a_ring() {
+    let seen = detecting(2, Detection::Fail, || ring(3, Wait::new()));
+    assert_eq!(seen, BTreeSet::from([(0, 0), (1, 0)]));
+}
+
+/// The younger one fails, whoever closed the circle; the verdict reaches it before or in its sleep.
+#[test]
+fn the_victim_may_be_another() {
+    both_ways(|| {
+        let seen = detecting(3, Detection::Youngest, || {
+            let [older, younger] = handles();
+            let locks = locks(2);
+            let other = taker(&younger, &locks, (1, 0), Wait::new());
+            quell::adopt(&older).unwrap();
+            let mine = take(&locks, 0, 1, &Wait::new());
+            assert!(mine.is_ok(), "it is the older one: {mine:?}");
+            let results = vec![mine, other.join().unwrap()];
+            all_free(&locks);
+            results
+        });
+        assert_eq!(seen, BTreeSet::from([(0, 0), (1, 0)]));
+    });
+}
+
+/// One cannot fail, so the other does, whoever closed the circle.
+#[test]
+fn who_cannot_fail_does_not() {
+    let seen = detecting(3, Detection::Fail, || {
+        let locks = locks(2);
+        let other = taker(&Thread::unattached(None), &locks, (1, 0), Wait::new());
+        let mine = take(&locks, 0, 1, &Wait::new().shielded());
+        assert!(mine.is_ok());
+        let results = vec![mine, other.join().unwrap()];
+        all_free(&locks);
+        results
+    });
+    assert_eq!(seen, BTreeSet::from([(0, 0), (1, 0)]));
+}
+
+/// The same order everywhere, and locks that are handed over: no report, ever.
+#[test]
+fn one_order_is_no_deadlock() {
+    both_ways(|| {
+        let seen = detecting(2, Detection::Fail, || {
+            let locks = locks(2);
+            let order = (0, 1);
+            let others: Vec<_> = (0..2)
+                .map(|at| {
+                    let wait = Wait::new();
+                    let (locks, order) = if at == 0 { (&locks, order) } else { (&locks, (1, 1)) };
+                    let locks = Arc::clone(locks);
+                    with_handle(&Thread::unattached(None), move || match order {
+                        (0, 1) => take(&locks, 0, 1, &wait),
+                        // Waits for a lock that somebody waits for already, and holds nothing.
+                        _ => locks[1].lock_with(&wait).map(|()| locks[1].unlock()),
+                    })
+                })
+                .collect();
+            let mine = take(&locks, order.0, order.1, &Wait::new());
+            let results = others.into_iter().map(|other| other.join().unwrap());
+            let results = std::iter::once(mine).chain(results).collect();
+            all_free(&locks);
+            results
+        });
+        assert_eq!(seen, BTreeSet::from([(0, 0)]));
+    });
+}
+
+/// A lock goes back and forth between three threads: who gets it handed over is never taken to wait for itself.
+#[test]
+fn a_lock_that_is_handed_over_is_no_deadlock() {
+    model::set_fair(true);
+    let seen = detecting(2, Detection::Fail, || {
+        let locks = locks(1);
+        let once = |locks: &[RawLock]| locks[0].lock_with(&Wait::new()).map(|()| locks[0].unlock());
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let locks = Arc::clone(&locks);
+                with_handle(&Thread::unattached(None), move || once(&locks))
+            })
+            .collect();
+        let mine = once(&locks);
+        let results = others.into_iter().map(|other| other.join().unwrap());
+        let results = std::iter::once(mine).chain(results).collect();
+        all_free(&locks);
+        results
+    });
+    model::set_fair(false);
+    assert_eq!(seen, BTreeSet::from([(0, 0)]));
+}
+
+/// An interrupt competes. Whoever is interrupted gives up for that, or for the deadlock, or not at all; and nobody is left.
+#[test]
+fn an_interrupt_comes_as_well() {
+    for detection in [Detection::Fail, Detection::Youngest] {
+        let seen = detecting(2, detection, || {
+            let [older, younger] = handles();
+            let locks = locks(2);
+            let other = taker(&younger, &locks, (1, 0), Wait::new());
+            let sender = {
+                let younger = younger.clone();
+                loom::thread::spawn(move || younger.interrupt(Interrupt::new(())))
+            };
+            quell::adopt(&older).unwrap();
+            let mine = take(&locks, 0, 1, &Wait::new());
+            let results = vec![mine, other.join().unwrap()];
+            let receipt = sender.join().unwrap();
+            let delivered = matches!(&results[1], Err(WaitError::Interrupted(_)));
+            assert_eq!(receipt.state() == Outcome::Delivered, delivered);
+            model::exit(&younger);
+            all_free(&locks);
+            results
+        });
+        // Nothing, the interrupt, the deadlock. Both: the interrupt came when the other's wait had been told to fail.
+        assert!(seen.is_superset(&BTreeSet::from([(0, 0), (0, 1), (1, 0)])), "{seen:?}");
+        assert!(seen.iter().all(|&(deadlocks, others)| deadlocks <= 1 && others <= 1), "{seen:?}");
+    }
+}
+
+/// A deadline passes meanwhile, of the one that is to fail.
+#[test]
+fn a_deadline_passes_as_well() {
+    for detection in [Detection::Fail, Detection::Youngest] {
+        let seen = detecting(2, detection, || {
+            let [older, younger] = handles();
+            let locks = locks(2);
+            let other = taker(&younger, &locks, (1, 0), model::timed());
+            let clock = {
+                let younger = younger.clone();
+                loom::thread::spawn(move || model::expire(&younger))
+            };
+            quell::adopt(&older).unwrap();
+            let mine = take(&locks, 0, 1, &Wait::new());
+            let results = vec![mine, other.join().unwrap()];
+            clock.join().unwrap();
+            all_free(&locks);
+            results
+        });
+        assert!(seen.is_superset(&BTreeSet::from([(0, 0), (0, 1), (1, 0)])), "{seen:?}");
+        assert!(seen.iter().all(|&(deadlocks, others)| deadlocks <= 1 && others <= 1), "{seen:?}");
+    }
+}
+
+/// After the deadlock the victim waits for something else, which it gets: a verdict goes with its wait.
+#[test]
+fn a_verdict_goes_with_its_wait() {
+    let seen = detecting(2, Detection::Youngest, || {
+        let [older, younger] = handles();
+        let locks = locks(3);
+        let other = {
+            let (locks, wait) = (Arc::clone(&locks), model::timed());
+            with_handle(&younger, move || {
+                let first = take(&locks, 1, 0, &wait);
+                // Held by the older one for a while, who does not wait meanwhile.
+                locks[2].lock_with(&Wait::new()).expect("no deadlock here");
+                locks[2].unlock();
+                first
+            })
+        };
+        quell::adopt(&older).unwrap();
+        let clock = loom::thread::spawn(move || model::expire(&younger));
+        let mine = take(&locks, 0, 1, &Wait::new());
+        locks[2].lock_with(&Wait::new()).expect("nor here");
+        locks[2].unlock();
+        let results = vec![mine, other.join().unwrap()];
+        clock.join().unwrap();
+        results
+    });
+    assert!(seen.contains(&(1, 0)), "{seen:?}");
+}
+
+/// Who is asked says wait, and one of them gives up for its deadline; or says fail, which counts only if it still is one.
+#[test]
+fn who_is_asked_may_be_too_late() {
+    for verdict in [Verdict::Wait, Verdict::Fail] {
+        let seen = detecting(2, Detection::ask(move |_| verdict), move || {
+            let [older, younger] = handles();
+            let locks = locks(2);
+            let other = taker(&younger, &locks, (1, 0), model::timed());
+            let clock = loom::thread::spawn(move || model::expire(&younger));
+            quell::adopt(&older).unwrap();
+            let mine = take(&locks, 0, 1, &Wait::new());
+            let results = vec![mine, other.join().unwrap()];
+            clock.join().unwrap();
+            all_free(&locks);
+            results
+        });
+        let expected = if verdict == Verdict::Wait { (0, 1) } else { (1, 0) };
+        assert!(seen.contains(&expected), "{seen:?}");
+        assert!(seen.iter().all(|&(deadlocks, _)| verdict == Verdict::Fail || deadlocks == 0));
+    }
+}
+
+/// The lock that its owner may take again: a circle through two of them, and none through one.
+#[test]
+fn recursive_locks_deadlock_too() {
+    let seen = detecting(3, Detection::Fail, || {
+        let locks: Arc<[RawRLock; 2]> = Arc::new([RawRLock::new(), RawRLock::new()]);
+        let both = |locks: &[RawRLock; 2], first: usize| {
+            locks[first].lock_uninterruptible();
+            locks[first].lock_uninterruptible();
+            let taken = locks[1 - first].lock_with(&Wait::new());
+            if taken.is_ok() {
+                locks[1 - first].unlock().unwrap();
+            }
+            locks[first].unlock().unwrap();
+            locks[first].unlock().unwrap();
+            taken
+        };
+        let other = {
+            let locks = Arc::clone(&locks);
+            with_handle(&Thread::unattached(None), move || both(&locks, 1))
+        };
+        let mine = both(&locks, 0);
+        vec![mine, other.join().unwrap()]
+    });
+    assert_eq!(seen, BTreeSet::from([(0, 0), (1, 0)]));
+}
