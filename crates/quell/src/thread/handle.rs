@@ -9,6 +9,7 @@ use crate::sync::Event;
 use crate::sys::atomic::AtomicBool;
 use crate::sys::atomic::Ordering::{AcqRel, Acquire};
 use crate::syscall::Calls;
+use crate::wait::{Wait, WaitError};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
@@ -127,6 +128,24 @@ impl Thread {
     /// ```
     pub fn interrupt(&self, interrupt: Interrupt) -> Receipt {
         self.inner.slot.send(self, interrupt.unaimed())
+    }
+
+    /// Waits until the thread has ended. For who has no [`JoinHandle`](super::JoinHandle) of it: of a thread that somebody
+    /// else started, or that several wait for. An interruption point of the waiting thread, if it has to wait.
+    ///
+    /// ```
+    /// use quell::{Wait, spawn};
+    ///
+    /// let thread = spawn(|| 6 * 7);
+    /// thread.thread().wait_ended(&Wait::new()).unwrap();
+    /// assert!(!thread.thread().is_alive());
+    /// assert_eq!(thread.join().unwrap(), 42);
+    /// ```
+    ///
+    /// # Errors
+    /// As the options allow.
+    pub fn wait_ended(&self, wait: &Wait) -> Result<(), WaitError> {
+        self.inner.ended.wait_with(wait)
     }
 
     /// Whether an interrupt is pending. One load.
