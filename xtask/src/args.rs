@@ -1,5 +1,7 @@
 //! What may be typed after `cargo xtask`.
 
+use std::path::PathBuf;
+
 use crate::session::Kind;
 
 /// Printed by `cargo xtask help` and after a mistake.
@@ -10,6 +12,9 @@ usage: cargo xtask CHORE [OPTIONS]
   lint      formatting, clippy, ruff, documentation, links, licences and sources of dependencies
   ci        lint, then test
   bench     measure: `bench core` sets the core beside other crates, and writes bench/results and the book's chapter
+  header    write the C header, crates/quell-capi/include/quell.h
+  install-c PREFIX
+            build libquell and install it, its header and its pkg-config file into PREFIX/lib and PREFIX/include
   wheel     build a wheel for each interpreter into dist/
   pythons   list the interpreters that were found, and what is missing to use each
   tools     install cargo-nextest and cargo-deny into target/tools
@@ -17,6 +22,7 @@ usage: cargo xtask CHORE [OPTIONS]
 options of test, ci and wheel
   --rust            only the Rust tests and the models
   --python          only the tests that run Python
+  --c               only the C tests
   --only VERSION    only interpreters of this version: 3.12 or 3.12.1; may be given again
   --filter TEXT     only tests whose name contains TEXT
   --stress N        multiply the stress tests' counts by N (sets QUELL_STRESS)
@@ -36,6 +42,8 @@ pub(crate) enum Chore {
     Pythons,
     Tools,
     Lint,
+    Header,
+    InstallC(PathBuf),
     Test(Options),
     Ci(Options),
     Wheel(Options),
@@ -55,6 +63,7 @@ pub(crate) struct BenchOptions {
 pub(crate) struct Options {
     rust: bool,
     python: bool,
+    c: bool,
     only: Vec<String>,
     /// Only tests whose name contains this.
     pub(crate) filter: Option<String>,
@@ -63,14 +72,23 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Rust tests are wanted: `--rust` was given, or neither `--rust` nor `--python`.
+    /// Rust tests are wanted: `--rust` was given, or no other of its kind.
     pub(crate) fn rust(&self) -> bool {
-        self.rust || !self.python
+        self.rust || self.all()
     }
 
-    /// Python tests are wanted: `--python` was given, or neither `--rust` nor `--python`.
+    /// Python tests are wanted: `--python` was given, or no other of its kind.
     pub(crate) fn python(&self) -> bool {
-        self.python || !self.rust
+        self.python || self.all()
+    }
+
+    /// C tests are wanted: `--c` was given, or no other of its kind.
+    pub(crate) fn c(&self) -> bool {
+        self.c || self.all()
+    }
+
+    fn all(&self) -> bool {
+        !(self.rust || self.python || self.c)
     }
 
     /// Whether `--only` lets an interpreter of this version (`3.12.1`) through.
@@ -101,6 +119,15 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Chore, String> {
     if chore == "bench" {
         return bench(rest);
     }
+    if chore == "install-c" {
+        return match rest {
+            // As the caller's shell would have it: the chores run at the top of the tree.
+            [prefix] if !prefix.starts_with('-') => std::path::absolute(prefix)
+                .map(Chore::InstallC)
+                .map_err(|error| format!("install-c {prefix}: {error}")),
+            _ => Err("install-c needs a folder to install into".into()),
+        };
+    }
     let mut options = Options::default();
     let mut rest = rest.iter();
     while let Some(argument) = rest.next() {
@@ -114,6 +141,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Chore, String> {
         match flag {
             "--rust" => options.rust = true,
             "--python" => options.python = true,
+            "--c" => options.c = true,
             "--only" => options.only.push(value()?),
             "--filter" => options.filter = Some(value()?),
             "--stress" => {
@@ -137,6 +165,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Chore, String> {
         "pythons" => plain(Chore::Pythons),
         "tools" => plain(Chore::Tools),
         "lint" => plain(Chore::Lint),
+        "header" => plain(Chore::Header),
         "test" => Ok(Chore::Test(options)),
         "ci" => Ok(Chore::Ci(options)),
         "wheel" => Ok(Chore::Wheel(options)),
@@ -183,13 +212,16 @@ mod tests {
     }
 
     #[test]
-    fn without_rust_or_python_both_run() {
+    fn without_a_choice_all_run() {
         let both = options("test");
         assert!(both.rust() && both.python());
         let rust = options("test --rust");
         assert!(rust.rust() && !rust.python());
         let python = options("test --python");
         assert!(!python.rust() && python.python());
+        let c = options("test --c");
+        assert!(c.c() && !c.rust() && !c.python());
+        assert!(both.c() && !rust.c() && !python.c());
         let asked_for_both = options("test --rust --python");
         assert!(asked_for_both.rust() && asked_for_both.python());
     }
@@ -227,6 +259,8 @@ mod tests {
         assert!(words("test --rust=yes").unwrap_err().contains("takes no value"));
         assert!(words("lint --rust").unwrap_err().contains("no options"));
         assert!(words("tset").unwrap_err().contains("tset"));
+        assert!(words("install-c").unwrap_err().contains("needs a folder"));
+        assert!(words("install-c --release").unwrap_err().contains("needs a folder"));
         assert!(words("").is_err());
     }
 }

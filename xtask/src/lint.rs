@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::bench;
 use crate::builds::{self, LIMIT};
+use crate::c;
 use crate::links;
 use crate::pythons::{self, Interpreter};
 use crate::session::{Kind, Session};
@@ -43,6 +44,7 @@ pub(crate) fn run(session: &mut Session) -> anyhow::Result<()> {
                  --allow rustdoc::redundant_explicit_links";
     doc.args(builds::locked()).env("RUSTDOCFLAGS", flags);
     session.step("rustdoc", Kind::Check, LIMIT, doc);
+    session.check("C header", c::header::check);
     session.check("links in documents", links::check);
     let environment = venv::tools(session, &found)?;
     let ruff = |arguments: &[&str]| {

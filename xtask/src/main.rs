@@ -10,6 +10,7 @@
 mod args;
 mod bench;
 mod builds;
+mod c;
 mod counts;
 mod links;
 mod lint;
@@ -33,6 +34,10 @@ fn main() -> ExitCode {
     // The hidden half of `test`: cargo starts each test binary through it.
     if arguments.first().is_some_and(|first| first == "runner") {
         return runner::run(&arguments[1..]);
+    }
+    // The same for the C tests.
+    if arguments.first().is_some_and(|first| first == "c-tests") {
+        return c::run(&arguments[1..]);
     }
     let outcome = match args::parse(&arguments) {
         Ok(chore) => perform(&chore),
@@ -68,6 +73,15 @@ fn perform(chore: &Chore) -> anyhow::Result<bool> {
         Chore::Tools => {
             tools::install_all()?;
             Ok(true)
+        }
+        Chore::Header => {
+            c::header::write()?;
+            Ok(true)
+        }
+        Chore::InstallC(prefix) => {
+            let mut session = session::Session::new();
+            c::install(&mut session, prefix)?;
+            Ok(session.close())
         }
         Chore::Test(options) => {
             let mut session = session::Session::new();

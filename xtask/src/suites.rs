@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every suite, in the order in which a mistake is cheapest to see.
 //!
+//! 0. The C ABI's tests, which need neither an interpreter nor any of the rest.
 //! 1. The Rust tests of the whole workspace, linked to the interpreter that a plain `cargo build` would use; then the
 //!    documentation's examples.
 //! 2. The core again: under loom (every interleaving of small models), under shuttle (large random schedules), and with
@@ -14,6 +15,7 @@ use std::time::Duration;
 use crate::args::Options;
 use crate::bench;
 use crate::builds;
+use crate::c;
 use crate::pythons::{self, Interpreter};
 use crate::session::{Kind, Session};
 use crate::tools;
@@ -30,6 +32,12 @@ const MODEL_LIMIT: &str = "600";
 /// # Errors
 /// When there is nothing to run on, or the tools cannot be installed; failed tests are recorded in the session.
 pub(crate) fn run(session: &mut Session, options: &Options) -> anyhow::Result<()> {
+    if options.c() {
+        c::test(session, options)?;
+    }
+    if !options.rust() && !options.python() {
+        return Ok(());
+    }
     let found = pythons::find()?;
     let chosen: Vec<_> =
         found.iter().filter(|python| options.admits(&python.version)).cloned().collect();

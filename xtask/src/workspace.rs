@@ -38,6 +38,26 @@ pub(crate) fn python_project() -> PathBuf {
     root().join("crates/quell-python")
 }
 
+/// The C ABI's project: `src/`, `include/`, `tests/`.
+pub(crate) fn c_project() -> PathBuf {
+    root().join("crates/quell-capi")
+}
+
+/// The C header, which is made and checked in.
+pub(crate) fn c_header() -> PathBuf {
+    c_project().join("include/quell.h")
+}
+
+/// Where the C ABI's tests have libquell installed, and their programs.
+pub(crate) fn c_stage() -> PathBuf {
+    target().join("c")
+}
+
+/// Examples in C.
+pub(crate) fn c_examples() -> PathBuf {
+    root().join("examples/c")
+}
+
 /// The test that runs the documents' examples.
 pub(crate) fn document_tests() -> PathBuf {
     root().join("tests/docs")

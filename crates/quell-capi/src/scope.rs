@@ -1,0 +1,96 @@
+//! Masks and shields. Each thread has a stack of the scopes it is in; only the innermost can be ended, so a scope that was
+//! begun and not ended, or ended twice, is found out at the next end.
+
+use crate::status::quell_status::QUELL_MISNESTED;
+use crate::status::{Failure, call, call_for, quell_status};
+use quell_core::{MaskGuard, ShieldGuard, UnmaskGuard};
+use std::cell::RefCell;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A scope of the calling thread: what a ..._begin() returned, for quell_scope_end(). Never used again within a process.
+pub type quell_scope = u64;
+
+/// A scope that is open.
+struct Open {
+    scope: quell_scope,
+    /// Undone by being dropped.
+    _guard: Guard,
+}
+
+#[expect(dead_code, reason = "each is only dropped")]
+enum Guard {
+    Mask(MaskGuard),
+    Shield(ShieldGuard),
+    Unmask(UnmaskGuard),
+}
+
+thread_local! {
+    static OPEN: RefCell<Vec<Open>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Begins a mask: inside, interrupts are delivered only where the thread blocks, and quell_checkpoint() delivers none. For a
+/// stretch of code that must not be cut in the middle, but may wait. Scopes nest. Does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn quell_mask_begin() -> quell_scope {
+    begin("quell_mask_begin", || Guard::Mask(quell_core::mask()))
+}
+
+/// Begins a shield: inside, interrupts are not delivered at all; every wait is as if nobody had sent any. For cleanup that
+/// must finish. Scopes nest. Does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn quell_shield_begin() -> quell_scope {
+    begin("quell_shield_begin", || Guard::Shield(quell_core::shield()))
+}
+
+/// Begins a stretch in which the masks and shields around it do not hold. Scopes nest. Does not block, and delivers nothing
+/// itself.
+#[unsafe(no_mangle)]
+pub extern "C" fn quell_unmask_begin() -> quell_scope {
+    begin("quell_unmask_begin", || Guard::Unmask(quell_core::unmask()))
+}
+
+/// Ends a scope, the innermost one of the calling thread. Does not block.
+///
+/// Interruption point. QUELL_OK. QUELL_INTERRUPTED: the scope is ended too, and an interrupt was delivered that it had held
+/// back. QUELL_MISNESTED: nothing has changed; the scope is not the innermost one, or has ended, or belongs to another
+/// thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn quell_scope_end(scope: quell_scope) -> quell_status {
+    call("quell_scope_end", || {
+        OPEN.with(|open| {
+            let mut open = open.borrow_mut();
+            match open.last() {
+                Some(last) if last.scope == scope => {}
+                Some(last) if open.iter().any(|outer| outer.scope == scope) => {
+                    let inner = last.scope;
+                    let what = format!("scope {inner}, inside scope {scope}, has not ended");
+                    return Err(Failure::new(QUELL_MISNESTED, what));
+                }
+                _ => {
+                    let what = format!("scope {scope} has ended, or was begun by another thread");
+                    return Err(Failure::new(QUELL_MISNESTED, what));
+                }
+            }
+            open.pop();
+            Ok(())
+        })?;
+        Ok(quell_core::checkpoint()?)
+    })
+}
+
+/// How many scopes the calling thread is in. Does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn quell_scope_depth() -> usize {
+    call_for("quell_scope_depth", 0, || Ok(OPEN.with(|open| open.borrow().len())))
+}
+
+fn begin(function: &'static str, guard: impl FnOnce() -> Guard) -> quell_scope {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    call_for(function, 0, || {
+        // Relaxed: only that each is another.
+        let scope = LAST.fetch_add(1, Relaxed) + 1;
+        OPEN.with(|open| open.borrow_mut().push(Open { scope, _guard: guard() }));
+        Ok(scope)
+    })
+}
