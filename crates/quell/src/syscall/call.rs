@@ -67,6 +67,12 @@ fn open(me: &Thread) {
 }
 
 impl Caller<'_> {
+    /// The thread.
+    #[cfg(quell_calls)]
+    pub(super) fn thread(&self) -> &Thread {
+        self.me
+    }
+
     /// Makes the call once.
     ///
     /// # Safety

@@ -3,6 +3,8 @@
 //! | to … | use |
 //! | --- | --- |
 //! | read and write | [`read`], [`write()`], [`readv`], [`writev`] |
+//! | accept, connect, receive, send | [`accept`], [`accept4`], [`connect`], [`connected`], [`recv`], [`recvfrom`], [`recvmsg`], [`send`], [`sendto`], [`sendmsg`] |
+//! | open what has another end, lock files | [`open`], [`flock`], [`lock_range`] |
 //! | wait for descriptors | [`poll`], [`ppoll`], [`select`], [`epoll_wait`] |
 //! | wait for child processes | [`waitpid`], [`waitid`] |
 //! | sleep | [`nanosleep`], [`clock_nanosleep`], [`futex_wait`] |
@@ -78,7 +80,11 @@ mod line;
 mod stub;
 
 #[cfg(quell_calls)]
+mod address;
+#[cfg(quell_calls)]
 mod bytes;
+#[cfg(quell_calls)]
+mod file;
 #[cfg(quell_calls)]
 mod mechanism;
 #[cfg(quell_calls)]
@@ -87,6 +93,8 @@ mod process;
 mod ready;
 #[cfg(quell_calls)]
 mod signal;
+#[cfg(quell_calls)]
+mod socket;
 #[cfg(quell_calls)]
 mod time;
 
@@ -101,11 +109,16 @@ pub use exported::*;
 
 #[cfg(quell_calls)]
 mod exported {
+    pub use super::address::Address;
     pub use super::bytes::{read, readv, write, writev};
     pub use super::call::call;
+    pub use super::file::{RangeOwner, flock, lock_range, open};
     pub use super::mechanism::{Mechanism, Setup, SetupError, signal};
     pub use super::process::{waitid, waitpid};
     pub use super::ready::{PollFd, epoll_wait, poll, ppoll, select};
+    pub use super::socket::{
+        accept, accept4, connect, connected, recv, recvfrom, recvmsg, send, sendmsg, sendto,
+    };
     pub use super::time::{Nap, clock_nanosleep, futex_wait, getrandom, nanosleep};
 }
 

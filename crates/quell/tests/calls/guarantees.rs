@@ -1,11 +1,13 @@
 //! The guarantees of system calls. Included by one file for each mechanism, which says which it is.
 
 use crate::calls::{self, Blocks, kinds};
-use crate::common::{Random, Turns, stress};
+use crate::common::{Random, Turns, disturber, stress};
+use quell::syscall::PollFd;
 use quell::{CallError, Interrupt, Outcome, Wait, syscall, thread};
 use std::ffi::{c_int, c_void};
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -48,6 +50,11 @@ fn none_is_lost(name: &str, mut blocks: Blocks, rounds: u64) {
 #[test]
 fn no_interrupt_of_a_read_is_lost() {
     none_is_lost("read", calls::read(), stress(20_000));
+}
+
+#[test]
+fn no_interrupt_of_an_accept_is_lost() {
+    none_is_lost("accept", calls::accept(), stress(20_000));
 }
 
 #[test]
@@ -420,6 +427,195 @@ fn the_signal_is_let_through() {
     });
     target.thread().interrupt(Interrupt::new(()));
     assert!(matches!(target.join().unwrap(), Err(CallError::Interrupted(_))));
+}
+
+/// Connections come in while interrupts fly: each is accepted once, and no descriptor is left behind.
+#[test]
+fn no_connection_is_lost() {
+    install();
+    let connections = stress(2_000);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let target = thread::spawn(move || {
+        let (mut accepted, mut interrupted) = (0, 0);
+        while accepted < connections {
+            match syscall::accept(&listener, &Wait::new()) {
+                Ok((fd, from)) => {
+                    assert!(from.to_inet().unwrap().ip().is_loopback());
+                    let mut stream = TcpStream::from(fd);
+                    let mut number = [0; 8];
+                    stream.read_exact(&mut number).unwrap();
+                    assert_eq!(u64::from_le_bytes(number), accepted);
+                    accepted += 1;
+                }
+                Err(CallError::Interrupted(_)) => interrupted += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        // Nobody is left.
+        let now = Wait::new().until(Instant::now());
+        let rest = quell::current().withdraw_all();
+        assert!(matches!(syscall::accept(&listener, &now), Err(CallError::TimedOut)));
+        (interrupted, rest as u64)
+    });
+    let stop = Arc::new(AtomicBool::new(false));
+    let disturber = disturber(9, 2, vec![target.thread().clone()], &stop, u64::MAX);
+    for number in 0..connections {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(&number.to_le_bytes()).unwrap();
+        // Until it was read: the queue of the listener has an end.
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+    stop.store(true, SeqCst);
+    let sent = disturber.join().unwrap();
+    let (interrupted, rest) = target.join().unwrap();
+    assert!(interrupted > 0 && interrupted + rest <= sent);
+}
+
+/// A connection that is being made goes on in the kernel when the call is interrupted.
+#[test]
+fn an_interrupted_connect_goes_on() {
+    install();
+    // A listener whose queue is full drops what asks for more, which asks again after a second.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // SAFETY: shortens the queue.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    let inet = listener.local_addr().unwrap();
+    let _first = TcpStream::connect(inet).unwrap();
+    // SAFETY: a new descriptor, owned here.
+    let socket = unsafe { OwnedFd::from_raw_fd(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0)) };
+    let tid = Arc::new(AtomicI32::new(0));
+    let target = {
+        let tid = Arc::clone(&tid);
+        thread::spawn(move || {
+            // SAFETY: asks who this is.
+            tid.store(unsafe { libc::syscall(libc::SYS_gettid) } as i32, SeqCst);
+            let ended = syscall::connect(&socket, &inet.into(), &Wait::new());
+            (socket, ended)
+        })
+    };
+    while !sleeps_in(&tid, libc::SYS_connect) {
+        std::thread::yield_now();
+    }
+    target.thread().interrupt(Interrupt::new(()));
+    let (socket, ended) = target.join().unwrap();
+    assert!(matches!(ended, Err(CallError::Interrupted(_))), "{ended:?}");
+    let _accepted = listener.accept().unwrap();
+    syscall::connected(&socket, &Wait::new()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.write_all(b"hello").unwrap();
+    let (mut second, _) = listener.accept().unwrap();
+    let mut hello = [0; 5];
+    second.read_exact(&mut hello).unwrap();
+    assert_eq!(&hello, b"hello");
+}
+
+/// With a deadline that has passed, what need not wait is done.
+#[test]
+fn a_deadline_that_has_passed_lets_through_what_is_there() {
+    install();
+    let passed = Wait::new().until(Instant::now());
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"ab").unwrap();
+    assert_eq!(syscall::read(&reader, &mut [0; 1], &passed).unwrap(), 1);
+    assert_eq!(syscall::poll(&mut [PollFd::new(&reader, libc::POLLIN)], &passed).unwrap(), 1);
+    assert_eq!(syscall::write(&writer, b"c", &passed).unwrap(), 1);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let _stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    syscall::accept(&listener, &passed).unwrap();
+    let path = calls::TempFile::new();
+    let file = std::fs::File::create(&path.0).unwrap();
+    syscall::flock(&file, libc::LOCK_EX, &passed).unwrap();
+    let range = calls::range(libc::F_WRLCK);
+    syscall::lock_range(&file, syscall::RangeOwner::Process, &range, &passed).unwrap();
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let number = child.id();
+    syscall::waitid(libc::P_PID, number, libc::WEXITED | libc::WNOWAIT, &Wait::new()).unwrap();
+    assert_eq!(syscall::waitpid(number as i32, 0, &passed).unwrap(), (number as i32, 0));
+    drop(child.stdin.take());
+}
+
+/// An interrupted opening leaves no descriptor behind, and the next one works.
+#[test]
+fn an_interrupted_open_has_opened_nothing() {
+    install();
+    let fifo = Arc::new(calls::TempFile::fifo());
+    for round in 0..10 {
+        quell::current().interrupt(Interrupt::new(round));
+        let ended = syscall::open(&fifo.0, libc::O_RDONLY, 0, &Wait::new());
+        assert!(matches!(ended, Err(CallError::Interrupted(_))));
+        // Nobody reads.
+        let flags = libc::O_WRONLY | libc::O_NONBLOCK;
+        let other = syscall::open(&fifo.0, flags, 0, &Wait::new());
+        assert_eq!(other.unwrap_err().os_error(), Some(libc::ENXIO));
+    }
+    let other = Arc::clone(&fifo);
+    let writer = thread::spawn(move || syscall::open(&other.0, libc::O_WRONLY, 0, &Wait::new()));
+    syscall::open(&fifo.0, libc::O_RDONLY, 0, &Wait::new()).unwrap();
+    writer.join().unwrap().unwrap();
+}
+
+/// An interrupted wait for a lock holds none: it can be had by others, and given to them.
+#[test]
+fn an_interrupted_flock_holds_nothing() {
+    install();
+    let path = calls::TempFile::new();
+    let open = || std::fs::File::options().create(true).append(true).open(&path.0).unwrap();
+    let (holder, other, third) = (open(), open(), open());
+    syscall::flock(&holder, libc::LOCK_EX, &Wait::new()).unwrap();
+    quell::current().interrupt(Interrupt::new(()));
+    let ended = syscall::flock(&other, libc::LOCK_EX, &Wait::new());
+    assert!(matches!(ended, Err(CallError::Interrupted(_))));
+    syscall::flock(&holder, libc::LOCK_UN, &Wait::new()).unwrap();
+    syscall::flock(&third, libc::LOCK_EX | libc::LOCK_NB, &Wait::new()).unwrap();
+    let refused = syscall::flock(&other, libc::LOCK_EX | libc::LOCK_NB, &Wait::new());
+    assert_eq!(refused.unwrap_err().os_error(), Some(libc::EWOULDBLOCK));
+}
+
+/// Slept over signals, the time counts from the beginning.
+#[test]
+fn a_sleep_over_signals_is_not_longer() {
+    install();
+    calls::on_signal(libc::SIGUSR1, count_usr1, 0);
+    let flood = Flood::start();
+    let start = Instant::now();
+    syscall::nanosleep(Duration::from_millis(50), &Wait::new()).unwrap();
+    let slept = start.elapsed();
+    drop(flood);
+    assert!(slept >= Duration::from_millis(50));
+    // Begun anew with each signal, it would not have ended before the flood.
+    assert!(slept < Duration::from_secs(30), "{slept:?}");
+}
+
+/// In the child of a fork, calls are interrupted as anywhere.
+#[test]
+fn after_a_fork() {
+    install();
+    let mut read = calls::read();
+    let first = read(&Wait::new().timeout(Duration::from_millis(1)));
+    assert!(matches!(first, Err(CallError::TimedOut)));
+    let mut in_child = move || {
+        let late = read(&Wait::new().timeout(Duration::from_millis(5)));
+        let me = quell::current();
+        let sender = thread::spawn(move || {
+            for round in 0..100 {
+                me.interrupt(Interrupt::new(round)).wait(None).unwrap();
+            }
+        });
+        let reached = (0..100).all(|_| read(&Wait::new()).is_err());
+        sender.join().is_ok() && reached && matches!(late, Err(CallError::TimedOut))
+    };
+    // SAFETY: the child uses nothing of the parent's other threads.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: ends the child, in time and without the test harness.
+        unsafe {
+            libc::alarm(60);
+            let well = std::panic::catch_unwind(std::panic::AssertUnwindSafe(&mut in_child));
+            libc::_exit(i32::from(!well.unwrap_or(false)));
+        }
+    }
+    assert_eq!(syscall::waitpid(child, 0, &Wait::new()).unwrap(), (child, 0));
 }
 
 /// A process that waits keeps its status until somebody takes it.

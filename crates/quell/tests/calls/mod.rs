@@ -2,12 +2,17 @@
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
-use quell::syscall::{self, Mechanism, Nap, PollFd, Setup};
+use quell::syscall::{self, Address, Mechanism, Nap, PollFd, RangeOwner, Setup};
 use quell::{CallError, Wait};
 use std::cell::Cell;
-use std::ffi::{c_int, c_void};
+use std::ffi::{CString, c_int, c_void};
+use std::fs::File;
 use std::io::{IoSliceMut, Write};
-use std::os::fd::AsRawFd;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{LazyLock, Once};
@@ -90,6 +95,17 @@ pub(crate) fn kinds() -> Vec<(&'static str, Blocks)> {
         ("nanosleep", nanosleep()),
         ("clock_nanosleep", clock_nanosleep()),
         ("futex_wait", futex_wait()),
+        ("accept", accept()),
+        ("connect", connect()),
+        ("recv", recv()),
+        ("recvfrom", recvfrom()),
+        ("recvmsg", recvmsg()),
+        ("send", send()),
+        ("sendto", sendto()),
+        ("sendmsg", sendmsg()),
+        ("open", open()),
+        ("flock", flock()),
+        ("lock_range", lock_range()),
         ("call", general()),
     ]
 }
@@ -172,7 +188,6 @@ fn select() -> Blocks {
 }
 
 fn epoll_wait() -> Blocks {
-    use std::os::fd::{FromRawFd, OwnedFd};
     // SAFETY: a new descriptor, owned here.
     let epoll = unsafe { OwnedFd::from_raw_fd(libc::epoll_create1(libc::EPOLL_CLOEXEC)) };
     Box::new(move |wait| {
@@ -240,5 +255,189 @@ fn general() -> Blocks {
         let arguments = [&raw const *SET as usize, 0, 0, 8, 0, 0];
         // SAFETY: the kernel reads the set.
         unsafe { syscall::call(libc::SYS_rt_sigtimedwait, arguments, wait) }.map(never)
+    })
+}
+
+pub(crate) fn accept() -> Blocks {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    Box::new(move |wait| syscall::accept(&listener, wait).map(never))
+}
+
+/// A name in the abstract name space that nobody else has.
+pub(crate) fn unix_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("\0quell-test-{}-{}", std::process::id(), NEXT.fetch_add(1, SeqCst))
+}
+
+/// A Unix socket.
+pub(crate) fn unix_socket(kind: c_int) -> OwnedFd {
+    // SAFETY: a new descriptor, owned here.
+    let fd = unsafe { libc::socket(libc::AF_UNIX, kind | libc::SOCK_CLOEXEC, 0) };
+    assert!(fd >= 0);
+    // SAFETY: as above.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// To a listener whose queue is full.
+fn connect() -> Blocks {
+    let name = unix_name();
+    let address = Address::unix(&name).unwrap();
+    let listener = unix_socket(libc::SOCK_STREAM);
+    // SAFETY: binds and listens; the address is what std would make of it.
+    unsafe {
+        let mut raw: libc::sockaddr_un = std::mem::zeroed();
+        raw.sun_family = libc::AF_UNIX as libc::sa_family_t;
+        for (to, from) in raw.sun_path.iter_mut().zip(name.bytes()) {
+            *to = from as libc::c_char;
+        }
+        let length = std::mem::offset_of!(libc::sockaddr_un, sun_path) + name.len();
+        let bound = libc::bind(listener.as_raw_fd(), (&raw const raw).cast(), length as u32);
+        assert_eq!(bound, 0);
+        assert_eq!(libc::listen(listener.as_raw_fd(), 0), 0);
+    }
+    let first = unix_socket(libc::SOCK_STREAM);
+    syscall::connect(&first, &address, &Wait::new().shielded()).unwrap();
+    let second = unix_socket(libc::SOCK_STREAM);
+    Box::new(move |wait| {
+        let _kept = (&listener, &first);
+        syscall::connect(&second, &address, wait).map(never)
+    })
+}
+
+fn recv() -> Blocks {
+    let (here, there) = UnixStream::pair().unwrap();
+    Box::new(move |wait| {
+        let _open = &there;
+        syscall::recv(&here, &mut [0; 8], 0, wait).map(never)
+    })
+}
+
+fn recvfrom() -> Blocks {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    Box::new(move |wait| syscall::recvfrom(&socket, &mut [0; 8], 0, wait).map(never))
+}
+
+/// A message of one buffer.
+pub(crate) fn message(buffer: &mut libc::iovec) -> libc::msghdr {
+    // SAFETY: plain data, for which zero is a value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = buffer;
+    message.msg_iovlen = 1;
+    message
+}
+
+fn recvmsg() -> Blocks {
+    let (here, there) = UnixStream::pair().unwrap();
+    Box::new(move |wait| {
+        let _open = &there;
+        let mut bytes = [0u8; 8];
+        let mut buffer = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: 8 };
+        // SAFETY: the message is of one buffer, of ours.
+        unsafe { syscall::recvmsg(&here, &mut message(&mut buffer), 0, wait) }.map(never)
+    })
+}
+
+/// A pair of which the first has no room to send.
+fn full_pair() -> (UnixStream, UnixStream) {
+    let (mut here, there) = UnixStream::pair().unwrap();
+    here.set_nonblocking(true).unwrap();
+    while here.write(&[0; 4096]).is_ok() {}
+    here.set_nonblocking(false).unwrap();
+    (here, there)
+}
+
+fn send() -> Blocks {
+    let (here, there) = full_pair();
+    Box::new(move |wait| {
+        let _open = &there;
+        syscall::send(&here, &[1; 8], 0, wait).map(never)
+    })
+}
+
+/// Datagrams to a socket that takes no more.
+fn sendto() -> Blocks {
+    let path = TempFile::new();
+    let there = UnixDatagram::bind(&path.0).unwrap();
+    let here = UnixDatagram::unbound().unwrap();
+    let address = Address::unix(&path.0).unwrap();
+    here.set_nonblocking(true).unwrap();
+    while here.send_to(&[0; 8], &path.0).is_ok() {}
+    here.set_nonblocking(false).unwrap();
+    Box::new(move |wait| {
+        let _kept = (&path, &there);
+        syscall::sendto(&here, &[1; 8], 0, &address, wait).map(never)
+    })
+}
+
+fn sendmsg() -> Blocks {
+    let (here, there) = full_pair();
+    Box::new(move |wait| {
+        let _open = &there;
+        let mut bytes = [1u8; 8];
+        let mut buffer = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: 8 };
+        // SAFETY: the message is of one buffer, of ours.
+        unsafe { syscall::sendmsg(&here, &message(&mut buffer), 0, wait) }.map(never)
+    })
+}
+
+/// A file of its own for a test, gone when it is dropped.
+pub(crate) struct TempFile(pub(crate) PathBuf);
+
+impl TempFile {
+    pub(crate) fn new() -> TempFile {
+        TempFile(std::env::temp_dir().join(&unix_name()[1..]))
+    }
+
+    pub(crate) fn fifo() -> TempFile {
+        let file = TempFile::new();
+        let path = CString::new(file.0.as_os_str().as_bytes()).unwrap();
+        // SAFETY: a valid path.
+        assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+        file
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+fn open() -> Blocks {
+    let fifo = TempFile::fifo();
+    Box::new(move |wait| syscall::open(&fifo.0, libc::O_RDONLY, 0, wait).map(never))
+}
+
+fn flock() -> Blocks {
+    let path = TempFile::new();
+    let holder = File::create(&path.0).unwrap();
+    let other = File::open(&path.0).unwrap();
+    syscall::flock(&holder, libc::LOCK_EX, &Wait::new().shielded()).unwrap();
+    Box::new(move |wait| {
+        let _kept = (&path, &holder);
+        syscall::flock(&other, libc::LOCK_EX, wait).map(never)
+    })
+}
+
+/// The whole file.
+pub(crate) fn range(kind: c_int) -> libc::flock {
+    // SAFETY: plain data, for which zero is a value.
+    let mut range: libc::flock = unsafe { std::mem::zeroed() };
+    range.l_type = kind as libc::c_short;
+    range.l_whence = libc::SEEK_SET as libc::c_short;
+    range
+}
+
+fn lock_range() -> Blocks {
+    let path = TempFile::new();
+    let holder = File::create(&path.0).unwrap();
+    let other = File::options().write(true).open(&path.0).unwrap();
+    let lock = |file: &File, wait: &Wait| {
+        syscall::lock_range(file, RangeOwner::OpenFile, &range(libc::F_WRLCK), wait)
+    };
+    lock(&holder, &Wait::new().shielded()).unwrap();
+    Box::new(move |wait| {
+        let _kept = (&path, &holder);
+        lock(&other, wait).map(never)
     })
 }
