@@ -86,7 +86,7 @@ impl Drop for Ender {
 
 /// What the two threads of a pair tell each other.
 #[derive(Default)]
-struct Pair {
+pub(super) struct Pair {
     /// The target's number in the system.
     thread: AtomicI32,
     /// Which round the target is in, from 1.
@@ -101,13 +101,13 @@ fn nanos() -> u64 {
 }
 
 /// Rounds in one run.
-fn rounds(plan: &Plan) -> usize {
+pub(super) fn rounds(plan: &Plan) -> usize {
     plan.part_of(300, 3)
 }
 
 impl Pair {
     /// The target: `block` sleeps until it is woken. How long each waking took.
-    fn target(&self, rounds: usize, mut block: impl FnMut()) -> Vec<f64> {
+    pub(super) fn target(&self, rounds: usize, mut block: impl FnMut()) -> Vec<f64> {
         machine::pin(1);
         self.thread.store(machine::thread_number(), Ordering::Release);
         let mut times = Vec::with_capacity(rounds);
@@ -120,7 +120,7 @@ impl Pair {
     }
 
     /// The other thread: wakes it as often, each time when it certainly sleeps.
-    fn wake(&self, rounds: usize, mut wake: impl FnMut()) {
+    pub(super) fn wake(&self, rounds: usize, mut wake: impl FnMut()) {
         for round in 1..=rounds as u64 {
             while self.round.load(Ordering::Acquire) != round {
                 std::thread::yield_now();
@@ -133,7 +133,7 @@ impl Pair {
 }
 
 /// A thread that is blocked in quell, and interrupted. `make` makes what blocks it.
-fn blocked<B: FnMut() + Send + 'static>(make: impl Fn() -> B + 'static) -> Side {
+pub(super) fn blocked<B: FnMut() + Send + 'static>(make: impl Fn() -> B + 'static) -> Side {
     Side::new("quell", move |plan| {
         let rounds = rounds(plan);
         let pair = Arc::new(Pair::default());

@@ -10,6 +10,7 @@ mod points;
 mod queue;
 mod semaphore;
 mod size;
+mod syscall;
 mod timeouts;
 mod turns;
 
@@ -26,6 +27,7 @@ pub(crate) fn all() -> Vec<Bench> {
     benches.extend(queue::benches());
     benches.extend(points::benches());
     benches.extend(interrupt::benches());
+    benches.extend(syscall::benches());
     benches.extend(crowd::benches());
     benches.extend(timeouts::benches());
     benches.extend(size::benches());

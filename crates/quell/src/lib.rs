@@ -33,6 +33,7 @@
 //! | [`queue`] | items between threads: first in first out, last in first out, by priority |
 //! | [`pool`] | workers on a queue; pipelines of stages |
 //! | [`syscall`] | system calls that can be interrupted |
+//! | [`io`] | the same with the traits of `std::io`: descriptors, sockets, pipes, child processes |
 //! | [`deadlock`] | who waits for whom, and what becomes of a wait that closes a circle |
 //! | [`monitor`] | deadlines, and what is built on them: timeouts, watchdogs, budgets |
 //!
@@ -43,6 +44,8 @@ mod sys;
 pub mod deadlock;
 mod fork;
 pub mod interrupt;
+#[cfg(quell_calls)]
+pub mod io;
 pub mod monitor;
 mod park;
 pub mod pool;

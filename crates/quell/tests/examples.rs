@@ -4,6 +4,9 @@
 
 #[path = "../examples/download.rs"]
 mod download;
+#[cfg(quell_calls)]
+#[path = "../examples/listener.rs"]
+mod listener;
 #[path = "../examples/pipeline.rs"]
 mod pipeline;
 #[path = "../examples/server.rs"]
@@ -14,6 +17,12 @@ mod watchdog;
 #[test]
 fn download_runs() {
     download::main();
+}
+
+#[cfg(quell_calls)]
+#[test]
+fn listener_runs() {
+    listener::main().unwrap();
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl From<WaitError> for CallError {
 
 /// For code that speaks `std::io`. An interrupt has the kind [`Other`](io::ErrorKind::Other): std's helpers, such as
 /// `read_to_end`, take [`Interrupted`](io::ErrorKind::Interrupted) for "try again" and would never end. That kind stands
-/// for [`Signalled`](CallError::Signalled), whose meaning it is. `io::interrupted` finds the
+/// for [`Signalled`](CallError::Signalled), whose meaning it is. [`io::interrupted`](crate::io::interrupted) finds the
 /// interrupt in such an error again.
 impl From<CallError> for io::Error {
     fn from(error: CallError) -> io::Error {

@@ -67,7 +67,7 @@ quell_v0_stub:
     mov dword ptr [rbx], 1
 quell_v0_stub_begin:
     test dword ptr [r11], ecx
-    jnz quell_v0_stub_cancel
+    jnz 2f
     syscall
 quell_v0_stub_end:
     mov dword ptr [rbx], 0
@@ -78,6 +78,7 @@ quell_v0_stub_end:
     ret
     .cfi_restore_state
 quell_v0_stub_cancel:
+2:
     mov dword ptr [rbx], 0
     mov rax, -4096
     pop rbx
@@ -115,12 +116,13 @@ quell_v0_stub:
 quell_v0_stub_begin:
     ldr w13, [x9]
     tst w13, w10
-    b.ne quell_v0_stub_cancel
+    b.ne 2f
     svc #0
 quell_v0_stub_end:
     str wzr, [x12]
     ret
 quell_v0_stub_cancel:
+2:
     str wzr, [x12]
     mov x0, #-4096
     ret

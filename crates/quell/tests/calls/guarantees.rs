@@ -528,11 +528,9 @@ fn a_deadline_that_has_passed_lets_through_what_is_there() {
     syscall::flock(&file, libc::LOCK_EX, &passed).unwrap();
     let range = calls::range(libc::F_WRLCK);
     syscall::lock_range(&file, syscall::RangeOwner::Process, &range, &passed).unwrap();
-    let mut child = std::process::Command::new("true").spawn().unwrap();
-    let number = child.id();
+    let number = std::process::Command::new("true").spawn().unwrap().id();
     syscall::waitid(libc::P_PID, number, libc::WEXITED | libc::WNOWAIT, &Wait::new()).unwrap();
     assert_eq!(syscall::waitpid(number as i32, 0, &passed).unwrap(), (number as i32, 0));
-    drop(child.stdin.take());
 }
 
 /// An interrupted opening leaves no descriptor behind, and the next one works.
