@@ -2,10 +2,11 @@
 
 use super::CallError;
 use super::call::{caller, result};
-use super::ready::patient;
+use super::ready::is_ready;
 use crate::wait::Wait;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 /// Makes a call on a descriptor that blocks until it is ready for one of `events`.
 ///
@@ -18,10 +19,26 @@ pub(super) unsafe fn on_fd(
     number: libc::c_long,
     arguments: [usize; 6],
 ) -> Result<usize, CallError> {
-    let wait = patient(fd, events, wait);
-    // SAFETY: as the caller promises.
-    let raw = caller(&wait, |caller| unsafe { caller.until_done(number as usize, &arguments) })?;
-    result(raw)
+    let call = |wait: &Wait| -> Result<usize, CallError> {
+        let number = number as usize;
+        // SAFETY: as the caller promises.
+        result(caller(wait, |caller| unsafe { caller.until_done(number, &arguments) })?)
+    };
+    let passed = wait.deadline.is_some_and(|deadline| deadline <= Instant::now());
+    if !passed {
+        return call(wait);
+    }
+    // It may be made if it need not wait. But somebody else may take what is there, so it has a moment; and this thread may
+    // not get to run in that moment, so it has a few of them.
+    let mut moment = Duration::from_millis(1);
+    while moment < Duration::from_secs(1) && is_ready(fd, events) {
+        match call(&wait.timeout(moment)) {
+            Err(CallError::TimedOut) => moment *= 2,
+            ended => return ended,
+        }
+    }
+    // Not made any more, but the other options are looked at.
+    call(wait)
 }
 
 /// A descriptor as an argument.

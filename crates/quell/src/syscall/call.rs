@@ -203,7 +203,8 @@ pub(super) fn result(raw: isize) -> Result<usize, super::CallError> {
 /// stays pending. An interrupted one has done nothing, as far as the kernel keeps that promise for the call: the
 /// book's chapter on system calls has a table. A call that another signal has ended with EINTR is made again, with the
 /// same arguments, unless [`Wait::signals`] is set. So for a call that is given a time to wait, or that must not be made
-/// twice, set it, and decide yourself; or let the deadline of `wait` be the only clock.
+/// twice, set it, and decide yourself; or let the deadline of `wait` be the only clock. (A handler that was installed with
+/// `SA_RESTART` has asked for most calls to go on, and they do; a [`nudge`](crate::Thread::nudge) ends them all the same.)
 ///
 /// ```
 /// use quell::{CallError, Wait, syscall};

@@ -194,19 +194,11 @@ pub(super) fn timespec(time: Duration) -> libc::timespec {
     libc::timespec { tv_sec: seconds, tv_nsec: time.subsec_nanos().into() }
 }
 
-/// The options for a call on a descriptor that may block. A deadline that has passed lets the call be made if it need not
-/// wait; but somebody else may take what was there, so then it has a moment.
-pub(super) fn patient(fd: BorrowedFd<'_>, events: i16, wait: &Wait) -> Wait {
-    const MOMENT: Duration = Duration::from_millis(1);
-    let Some(deadline) = wait.deadline else { return *wait };
-    let now = Instant::now();
-    if deadline > now {
-        return *wait;
-    }
+/// Whether a descriptor is ready for one of `events`, or can only fail.
+pub(super) fn is_ready(fd: BorrowedFd<'_>, events: i16) -> bool {
     let mut asked = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
     // SAFETY: one pollfd, of ours.
-    let ready = unsafe { libc::poll(&raw mut asked, 1, 0) } == 1;
-    if ready { wait.until(now + MOMENT) } else { *wait }
+    unsafe { libc::poll(&raw mut asked, 1, 0) == 1 }
 }
 
 /// What the kernel takes for the size of a signal set.

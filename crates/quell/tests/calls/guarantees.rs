@@ -185,24 +185,25 @@ fn a_withdrawn_interrupt_ends_no_call() {
     assert_eq!(target.join().unwrap(), delivered);
 }
 
-static USR1: AtomicU64 = AtomicU64::new(0);
+static FLOODED: AtomicU64 = AtomicU64::new(0);
 
-extern "C" fn count_usr1(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
-    USR1.fetch_add(1, SeqCst);
+extern "C" fn count_flood(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+    FLOODED.fetch_add(1, SeqCst);
     // Long enough to be interrupted itself.
     for _ in 0..200 {
         std::hint::spin_loop();
     }
 }
 
-/// Sends SIGUSR1 to the thread that made it, until that drops it.
+/// Sends a signal to the thread that made it, until that drops it. Each test has a signal of its own: they may share a
+/// process.
 struct Flood {
     stop: Arc<AtomicBool>,
     sender: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Flood {
-    fn start() -> Flood {
+    fn start(signal: c_int) -> Flood {
         let stop = Arc::new(AtomicBool::new(false));
         // SAFETY: asks who this is.
         let target = unsafe { libc::pthread_self() } as usize;
@@ -211,7 +212,7 @@ impl Flood {
             let mut random = Random::new(3);
             while !stopped.load(SeqCst) {
                 // SAFETY: the thread does not end before it has joined this one.
-                unsafe { libc::pthread_kill(target as libc::pthread_t, libc::SIGUSR1) };
+                unsafe { libc::pthread_kill(target as libc::pthread_t, signal) };
                 for _ in 0..random.below(3000) {
                     std::hint::spin_loop();
                 }
@@ -234,24 +235,24 @@ impl Drop for Flood {
 fn foreign_signals_lose_no_interrupt() {
     install();
     for flags in [0, libc::SA_RESTART] {
-        calls::on_signal(libc::SIGUSR1, count_usr1, flags);
+        calls::on_signal(libc::SIGUSR1, count_flood, flags);
         let mut read = calls::read();
         let mut flood = None;
         let blocks: Blocks = Box::new(move |wait| {
-            flood.get_or_insert_with(Flood::start);
+            flood.get_or_insert_with(|| Flood::start(libc::SIGUSR1));
             read(wait)
         });
         none_is_lost("read", blocks, stress(5_000));
     }
-    assert!(USR1.load(SeqCst) > 0);
+    assert!(FLOODED.load(SeqCst) > 0);
 }
 
 /// The same with signals reported: each ends the call, which has had no effect, and is made again.
 #[test]
 fn foreign_signals_are_reported_if_asked_for() {
     install();
-    calls::on_signal(libc::SIGUSR1, count_usr1, libc::SA_RESTART);
-    let _flood = Flood::start();
+    calls::on_signal(libc::SIGWINCH, count_flood, 0);
+    let _flood = Flood::start(libc::SIGWINCH);
     let mut read = calls::read();
     for _ in 0..stress(200) {
         // Without the report, it would never come back.
@@ -574,8 +575,8 @@ fn an_interrupted_flock_holds_nothing() {
 #[test]
 fn a_sleep_over_signals_is_not_longer() {
     install();
-    calls::on_signal(libc::SIGUSR1, count_usr1, 0);
-    let flood = Flood::start();
+    calls::on_signal(libc::SIGIO, count_flood, 0);
+    let flood = Flood::start(libc::SIGIO);
     let start = Instant::now();
     syscall::nanosleep(Duration::from_millis(50), &Wait::new()).unwrap();
     let slept = start.elapsed();
