@@ -274,3 +274,44 @@ fn a_reset_competes_with_one_that_gives_up() {
         assert_eq!(barrier.waiting(), 0);
     });
 }
+
+/// Who comes alone goes through without a lock; an abort is not lost to that, and a reset ends it.
+#[test]
+fn a_barrier_for_one_and_an_abort() {
+    models::bounded(3, || {
+        let shared = Arc::new((Barrier::new(1), AtomicU32::new(0)));
+        let waiter = Arc::clone(&shared);
+        let waiter = thread::spawn(move || {
+            waiter.1.store(1, Relaxed);
+            let rounds = [waiter.0.wait().is_ok(), waiter.0.wait().is_ok()];
+            // Once broken, it stays so.
+            assert!(rounds != [false, true]);
+        });
+        let other = Arc::clone(&shared);
+        let other = thread::spawn(move || other.0.wait().is_ok());
+        shared.0.abort();
+        assert!(shared.0.is_broken());
+        assert!(matches!(shared.0.wait(), Err(BarrierError::Broken(_))));
+        waiter.join().unwrap();
+        other.join().unwrap();
+        shared.0.reset();
+        assert_eq!(shared.0.wait().unwrap(), 0);
+    });
+}
+
+/// What a thread did before its round is visible after the next one, whoever's that is.
+#[test]
+fn the_rounds_of_a_barrier_for_one_come_one_after_the_other() {
+    loom::model(|| {
+        let shared = Arc::new((Barrier::new(1), AtomicU32::new(0), AtomicU32::new(0)));
+        let other = Arc::clone(&shared);
+        let round = |mine: &AtomicU32, theirs: &AtomicU32, barrier: &Barrier| {
+            mine.store(1, Relaxed);
+            barrier.wait().unwrap();
+            theirs.load(Relaxed)
+        };
+        let other = thread::spawn(move || round(&other.1, &other.2, &other.0));
+        let seen = round(&shared.2, &shared.1, &shared.0);
+        assert!(seen + other.join().unwrap() > 0);
+    });
+}

@@ -17,6 +17,10 @@
 //! | `ACTING` to the next generation, or to `BROKEN` | the same, after the action | under the queue's lock |
 //! | `FILLING` to `BROKEN` | a waiter that gives up | compare-exchange: that is how it leaves |
 //! | `FILLING` to `BROKEN`; to the next generation | who aborts; who resets | compare-exchange, under the queue's lock |
+//! | `FILLING` to the next generation, of a barrier for one without an action | who arrives | compare-exchange, no lock |
+//!
+//! At a barrier for one nobody ever waits, so there is nobody to be marked and granted, and the word is all there is to
+//! change. Whoever else changes it under the lock does so by a compare-exchange, and tries again if a round came between.
 //!
 //! So whether a generation got through or was broken is decided once, for all of its waiters together: by one
 //! compare-exchange on the word. An interrupt or time-out that loses it has come too late, and stays pending.
@@ -172,7 +176,15 @@ impl<A: Fn()> Barrier<A> {
     ///
     /// # Errors
     /// [`BarrierError::Broken`]; the others as the options allow: they have broken the barrier for the others.
+    #[inline]
     pub fn wait_with(&self, wait: &Wait) -> Result<usize, BarrierError> {
+        match self.arrive_alone() {
+            Some(arrived) => Ok(arrived?),
+            None => self.wait_slow(wait),
+        }
+    }
+
+    fn wait_slow(&self, wait: &Wait) -> Result<usize, BarrierError> {
         loop {
             match self.arrive_last()? {
                 Arrival::Through(index) => return Ok(index),
@@ -249,14 +261,15 @@ impl<A: Fn()> Barrier<A> {
     pub fn abort(&self) {
         let word = &self.queue.word;
         let granting = self.queue.granting();
-        let now = word.load(Relaxed);
-        match now & PHASE {
-            // If that fails, somebody has just broken it.
-            FILLING => {
-                let _ = word.compare_exchange(now, now | BROKEN, AcqRel, Relaxed);
-            }
-            ACTING => return word.store(now ^ ACTING ^ ABORTED, Relaxed),
-            _ => {}
+        let mut now = word.load(Relaxed);
+        // If that fails, somebody has just broken it, or has passed a barrier for one.
+        while now & PHASE == FILLING
+            && let Err(other) = word.compare_exchange(now, now | BROKEN, AcqRel, Relaxed)
+        {
+            now = other;
+        }
+        if now & PHASE == ACTING {
+            return word.store(now ^ ACTING ^ ABORTED, Relaxed);
         }
         if now & PHASE != ABORTED {
             self.decide(granting, STOPPED);
@@ -285,8 +298,31 @@ impl<A: Fn()> Barrier<A> {
         }
     }
 
+    /// Arrives, where one is enough and has nothing else to do: nobody ever waits. `None`: it is not such a barrier.
+    #[inline]
+    fn arrive_alone(&self) -> Option<Result<usize, BrokenBarrier>> {
+        if self.parties > 1 || self.action.is_some() {
+            return None;
+        }
+        let word = &self.queue.word;
+        let mut now = word.load(Relaxed);
+        Some(loop {
+            if now & PHASE == BROKEN {
+                break Err(BrokenBarrier(()));
+            }
+            // AcqRel: one round comes after the other, whichever threads they are of.
+            match word.compare_exchange_weak(now, next_generation(now), AcqRel, Relaxed) {
+                Ok(_) => break Ok(0),
+                Err(other) => now = other,
+            }
+        })
+    }
+
     /// Arrives if this is the last, and lets all through.
     fn arrive_last(&self) -> Result<Arrival, BrokenBarrier> {
+        if let Some(arrived) = self.arrive_alone() {
+            return arrived.map(Arrival::Through);
+        }
         let word = &self.queue.word;
         let granting = self.queue.granting();
         let now = word.load(Acquire);
