@@ -2,34 +2,40 @@
 //!
 //! Under contention a lock that passes from core to core with each operation spends its time on moving cache lines.
 //! This one lets its holder come back: freeing it is a plain store that tells nobody, and who finds it held stays away
-//! for a while, so that one thread does a burst of operations before the next. Who stayed away for long naps, so that a
-//! holder of lower priority, or one that the scheduler has stopped, gets to run. It is not interruptible, because
-//! nobody holds it long enough to matter.
+//! for a while, so that one thread does a burst of operations before the next. How long that is, the owner says: longer than
+//! such a burst can be, staying away is time lost. Who stayed away for long naps, so that a holder of lower priority, or one
+//! that the scheduler has stopped, gets to run. It is not interruptible, because nobody holds it long enough to matter.
 //!
 //! In the models it is the checker's own mutex, as [`Short`](super::Short) is.
 
 use std::ops::{Deref, DerefMut};
 
 #[cfg(any(quell_loom, quell_shuttle))]
-use super::RawShort as RawBurst;
+use modelled::RawBurst;
 #[cfg(not(any(quell_loom, quell_shuttle)))]
 use real::RawBurst;
 use std::cell::UnsafeCell;
 
 #[cfg(not(any(quell_loom, quell_shuttle)))]
 mod real {
-    use crate::sys::atomic::AtomicBool;
     use crate::sys::atomic::Ordering::{Acquire, Relaxed, Release};
+    use crate::sys::atomic::{AtomicBool, AtomicU32};
     use std::time::Duration;
 
     /// The lock alone.
     pub(super) struct RawBurst {
         held: AtomicBool,
+        /// How long to stay away, in pauses of the processor. Relaxed: a hint.
+        burst: AtomicU32,
     }
 
     impl RawBurst {
-        pub(super) const fn new() -> RawBurst {
-            RawBurst { held: AtomicBool::new(false) }
+        pub(super) const fn new(burst: u32) -> RawBurst {
+            RawBurst { held: AtomicBool::new(false), burst: AtomicU32::new(burst) }
+        }
+
+        pub(super) fn set_burst(&self, burst: u32) {
+            self.burst.store(burst, Relaxed);
         }
 
         #[inline(always)]
@@ -47,9 +53,9 @@ mod real {
         #[cold]
         #[inline(never)]
         fn lock_crowded(&self) {
-            let mut round = 0;
+            let (mut round, burst) = (0, self.burst.load(Relaxed));
             loop {
-                back_off(round);
+                back_off(round, burst);
                 round += 1;
                 // Looked at first: a load leaves the cache line with the holder.
                 if !self.held.load(Relaxed)
@@ -66,13 +72,39 @@ mod real {
         }
     }
 
-    /// Stays away: first for as long as a burst of operations takes, then longer.
-    fn back_off(round: u32) {
+    /// Stays away: for a moment, then for as long as a burst of operations takes, and again, then longer.
+    fn back_off(round: u32, burst: u32) {
+        // A short burst is looked at more often; together, it is as long.
+        let rounds = (256 / burst.max(1)).clamp(4, 12);
         match round {
             0 => (0..4).for_each(|_| std::hint::spin_loop()),
-            1..4 => (0..128).for_each(|_| std::hint::spin_loop()),
-            4..8 => std::thread::yield_now(),
+            _ if round < rounds => (0..burst).for_each(|_| std::hint::spin_loop()),
+            _ if round < rounds + 4 => std::thread::yield_now(),
             _ => std::thread::sleep(Duration::from_micros(50)),
+        }
+    }
+}
+
+#[cfg(any(quell_loom, quell_shuttle))]
+mod modelled {
+    use crate::park::RawShort;
+
+    /// The lock alone. Nobody stays away.
+    pub(super) struct RawBurst(RawShort);
+
+    impl RawBurst {
+        pub(super) fn new(_burst: u32) -> RawBurst {
+            RawBurst(RawShort::new())
+        }
+
+        pub(super) fn set_burst(&self, _burst: u32) {}
+
+        pub(super) fn lock(&self) {
+            self.0.lock();
+        }
+
+        pub(super) fn unlock(&self) {
+            self.0.unlock();
         }
     }
 }
@@ -90,10 +122,15 @@ unsafe impl<T: Send> Sync for Burst<T> {}
 
 impl<T> Burst<T> {
     const_fn! {
-        /// A free lock around `value`.
-        pub(crate) fn new(value: T) -> Burst<T> {
-            Burst { raw: RawBurst::new(), value: UnsafeCell::new(value) }
+        /// A free lock around `value`. Who finds it held stays away for `burst` pauses of the processor at a time.
+        pub(crate) fn new(value: T, burst: u32) -> Burst<T> {
+            Burst { raw: RawBurst::new(burst), value: UnsafeCell::new(value) }
         }
+    }
+
+    /// Changes how long to stay away.
+    pub(crate) fn set_burst(&self, burst: u32) {
+        self.raw.set_burst(burst);
     }
 
     /// Takes the lock.

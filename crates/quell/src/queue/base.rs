@@ -2,9 +2,9 @@
 //! how it waits is in [`wait`](super::wait).
 
 use super::error::{GetError, PutError};
+use super::held::{Guarded, Held};
 use super::kind::Kind;
-use super::state::{End, State, Step, Wake};
-use crate::park::{Burst, BurstGuard};
+use super::state::{End, Step, Wake};
 use crate::wait::{Wait, WaitError, WaitQueue};
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 // down by it.
 #[repr(align(128))]
 pub struct QueueOf<T, K: Kind<T>> {
-    pub(super) state: Burst<State<T, K>>,
+    pub(super) state: Guarded<T, K>,
     /// Who waits for the last task.
     pub(super) joiners: WaitQueue,
 }
@@ -75,7 +75,7 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
 
     const_fn! {
         fn with_limit(limit: usize) -> Self {
-            QueueOf { state: Burst::new(State::new(limit)), joiners: WaitQueue::new(0) }
+            QueueOf { state: Guarded::new(limit), joiners: WaitQueue::new(0) }
         }
     }
 
@@ -141,24 +141,19 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
 
     /// What most puts are: there is room, and nobody waits. If it is not so, nothing was done, and the lock is held.
     #[inline(always)]
-    fn put_fast(&self, item: T) -> Result<(), (T, BurstGuard<'_, State<T, K>>)> {
+    fn put_fast(&self, item: T) -> Result<(), (T, Held<'_, T, K>)> {
         let mut state = self.state.lock();
         state.push(item).map_err(|item| (item, state))
     }
 
     #[cold]
     #[inline(never)]
-    fn put_slow(
-        &self,
-        item: T,
-        state: BurstGuard<'_, State<T, K>>,
-        wait: &Wait,
-    ) -> Result<(), PutError<T>> {
+    fn put_slow(&self, item: T, state: Held<'_, T, K>, wait: &Wait) -> Result<(), PutError<T>> {
         let mut slot = Some(item);
         let mut wake = Wake::default();
         let mut state = state; // dropped before `wake`
         let ended = match state.put(&mut slot, &mut wake) {
-            Step::Wait => self.wait_at(End::Put, state, &mut slot, wait),
+            Step::Wait => self.wait_for_turn(End::Put, state, &mut slot, wait),
             step => {
                 drop(state);
                 Ok(step)
@@ -187,7 +182,7 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
 
     #[cold]
     #[inline(never)]
-    fn try_put_slow(&self, item: T, state: BurstGuard<'_, State<T, K>>) -> Result<(), PutError<T>> {
+    fn try_put_slow(&self, item: T, state: Held<'_, T, K>) -> Result<(), PutError<T>> {
         let mut slot = Some(item);
         let mut wake = Wake::default();
         let mut state = state; // dropped before `wake`
@@ -263,18 +258,18 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
 
     /// What most gets are: there is an item, and nobody waits. If it is not so, nothing was done, and the lock is held.
     #[inline(always)]
-    fn get_fast(&self) -> Result<T, BurstGuard<'_, State<T, K>>> {
+    fn get_fast(&self) -> Result<T, Held<'_, T, K>> {
         let mut state = self.state.lock();
         state.pop().ok_or(state)
     }
 
     #[cold]
     #[inline(never)]
-    fn get_slow(&self, mut state: BurstGuard<'_, State<T, K>>, wait: &Wait) -> Result<T, GetError> {
+    fn get_slow(&self, mut state: Held<'_, T, K>, wait: &Wait) -> Result<T, GetError> {
         let mut slot = None;
         let mut wake = Wake::default();
         let ended = match state.get(&mut slot, &mut wake) {
-            Step::Wait => self.wait_at(End::Get, state, &mut slot, wait),
+            Step::Wait => self.wait_for_turn(End::Get, state, &mut slot, wait),
             step => {
                 drop(state);
                 Ok(step)
@@ -304,7 +299,7 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
 
     #[cold]
     #[inline(never)]
-    fn try_get_slow(&self, state: BurstGuard<'_, State<T, K>>) -> Result<T, GetError> {
+    fn try_get_slow(&self, state: Held<'_, T, K>) -> Result<T, GetError> {
         let mut slot = None;
         let mut wake = Wake::default();
         let mut state = state; // dropped before `wake`
@@ -357,7 +352,7 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
     /// queue.try_put(2).unwrap();
     /// ```
     pub fn set_capacity(&self, capacity: Option<NonZeroUsize>) {
-        self.state.lock().limit = limit(capacity);
+        self.state.set_limit(limit(capacity));
         // One at a time: who puts is woken outside the lock.
         loop {
             let mut wake = Wake::default();

@@ -2,11 +2,11 @@
 
 use super::base::QueueOf;
 use super::error::TaskDoneError;
+use super::held::Held;
 use super::kind::Kind;
-use super::state::{State, Wake};
+use super::state::Wake;
 use super::task::AllDone;
 use crate::interrupt::Interrupted;
-use crate::park::BurstGuard;
 use crate::wait::{Goal, Note, Place, Wait, WaitError, wait_for};
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
     }
 
     /// Frees the lock; then, if everything is done, wakes who waits for that.
-    pub(super) fn tell_joiners(&self, state: BurstGuard<'_, State<T, K>>) {
+    pub(super) fn tell_joiners(&self, state: Held<'_, T, K>) {
         let all = state.unfinished == 0;
         drop(state);
         if all && !self.joiners.is_quiet() {

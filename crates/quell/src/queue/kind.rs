@@ -1,7 +1,8 @@
 //! In which order a queue gives its items back. The rest of a queue knows nothing of it.
 
+use super::chunks::Chunks;
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 
 /// How a kind of queue keeps its items. Used under the queue's lock: nothing here blocks. Private to the crate: the
 /// kinds are [`Fifo`], [`Lifo`] and [`Priority`].
@@ -37,32 +38,39 @@ pub struct Lifo;
 pub struct Priority;
 
 impl<T> Kind<T> for Fifo {
-    type Items = VecDeque<T>;
+    type Items = Chunks<T>;
 
-    const EMPTY: VecDeque<T> = VecDeque::new();
+    const EMPTY: Chunks<T> = Chunks::EMPTY;
 
     #[inline(always)]
-    fn push(items: &mut VecDeque<T>, item: T) {
-        items.push_back(item);
+    fn push(items: &mut Chunks<T>, item: T) {
+        items.push(item);
     }
 
     #[inline(always)]
-    fn pop(items: &mut VecDeque<T>) -> Option<T> {
-        items.pop_front()
+    fn pop(items: &mut Chunks<T>) -> Option<T> {
+        items.pop()
     }
 
-    fn put_back(items: &mut VecDeque<T>, item: T) {
-        items.push_front(item);
+    fn put_back(items: &mut Chunks<T>, item: T) {
+        items.put_back(item);
     }
 
     #[inline(always)]
-    fn len(items: &VecDeque<T>) -> usize {
+    fn len(items: &Chunks<T>) -> usize {
         items.len()
     }
 
-    fn visit(items: &VecDeque<T>, f: impl FnMut(&T)) {
-        items.iter().for_each(f);
+    fn visit(items: &Chunks<T>, f: impl FnMut(&T)) {
+        items.visit(f);
     }
+}
+
+/// Whether a collection with so much room is to give back half of it: it is large, and mostly empty. With three quarters
+/// empty, so that it is not given back and taken again by turns.
+#[inline(always)]
+pub(super) fn is_wide(len: usize, capacity: usize) -> bool {
+    capacity > 1024 && len < capacity / 4
 }
 
 impl<T> Kind<T> for Lifo {
@@ -77,6 +85,9 @@ impl<T> Kind<T> for Lifo {
 
     #[inline(always)]
     fn pop(items: &mut Vec<T>) -> Option<T> {
+        if is_wide(items.len(), items.capacity()) {
+            items.shrink_to(items.capacity() / 2);
+        }
         items.pop()
     }
 
@@ -143,6 +154,9 @@ impl<T: Ord> Kind<T> for Priority {
     }
 
     fn pop(items: &mut Heap<T>) -> Option<T> {
+        if is_wide(items.heap.len(), items.heap.capacity()) {
+            items.heap.shrink_to(items.heap.capacity() / 2);
+        }
         items.heap.pop().map(|Reverse(ranked)| ranked.item)
     }
 
@@ -157,5 +171,25 @@ impl<T: Ord> Kind<T> for Priority {
 
     fn visit(items: &Heap<T>, mut f: impl FnMut(&T)) {
         items.heap.iter().for_each(|Reverse(ranked)| f(&ranked.item));
+    }
+}
+
+#[cfg(all(test, not(any(quell_loom, quell_shuttle))))]
+mod tests {
+    use super::*;
+
+    /// What is kept of many items is what few need, and what is there is all there.
+    #[test]
+    fn memory_is_given_back() {
+        let (mut lifo, mut heap) = (<Lifo as Kind<u64>>::EMPTY, <Priority as Kind<u64>>::EMPTY);
+        for number in 0..100_000 {
+            Lifo::push(&mut lifo, number);
+            Priority::push(&mut heap, number);
+        }
+        for number in 0..100_000 {
+            assert_eq!(Lifo::pop(&mut lifo), Some(99_999 - number));
+            assert_eq!(Priority::pop(&mut heap), Some(number));
+        }
+        assert!(lifo.capacity() <= 2048 && heap.heap.capacity() <= 2048);
     }
 }

@@ -108,12 +108,15 @@
 //!
 //! Who waits has one word, for which the server, its deadline and its interrupts compete (`line`): the winner decides
 //! what happened, and the item is moved after that. A waiter looks at its word for a while before it goes to sleep, and
-//! lets other threads run in between; as long as it looks, nobody needs to wake it.
+//! lets other threads run in between; as long as it looks, nobody needs to wake it. And before it joins a line in which nobody
+//! is, at an end that was busy just before, it stays away for a moment: there may be many items by then (`wait`).
 
 mod base;
+mod chunks;
 mod done;
 mod entry;
 mod error;
+mod held;
 mod iter;
 mod kind;
 mod line;

@@ -24,6 +24,9 @@ pub(super) const MOVED: u32 = 0;
 /// Granted: the queue was shut down, and nothing was moved.
 pub(super) const SHUT_DOWN: u32 = 1;
 
+/// So many items, one after the other, without anybody having to wait, are a stream.
+const STREAM: u32 = 16;
+
 /// What a step came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Step {
@@ -67,6 +70,10 @@ pub(super) struct State<T, K: Kind<T>> {
     pub(super) discards: bool,
     pub(super) getters: Line<T>,
     pub(super) putters: Line<T>,
+    /// How many items came out of `items`, around the end of the numbers. For [`is_stream`](State::is_stream) alone.
+    popped: u32,
+    /// The same when somebody last had to wait to get, to put.
+    waited: [u32; 2],
 }
 
 impl<T, K: Kind<T>> State<T, K> {
@@ -79,6 +86,8 @@ impl<T, K: Kind<T>> State<T, K> {
             discards: false,
             getters: Line::new(),
             putters: Line::new(),
+            popped: 0,
+            waited: [0; 2],
         }
     }
 
@@ -97,7 +106,20 @@ impl<T, K: Kind<T>> State<T, K> {
     /// A get when nobody waits to put.
     #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<T> {
-        if self.putters.is_empty() { K::pop(&mut self.items) } else { None }
+        if self.putters.is_empty() { self.take() } else { None }
+    }
+
+    /// The next item.
+    #[inline(always)]
+    fn take(&mut self) -> Option<T> {
+        self.popped = self.popped.wrapping_add(1);
+        K::pop(&mut self.items)
+    }
+
+    /// Who must wait at that end: whether nobody waits there yet, and many items have passed since somebody last had to.
+    pub(super) fn is_stream(&mut self, end: End) -> bool {
+        let since = std::mem::replace(&mut self.waited[end as usize], self.popped);
+        self.popped.wrapping_sub(since) >= STREAM && self.line(end).is_empty()
     }
 
     /// [`put`](State::put) or [`get`](State::get).
@@ -137,7 +159,7 @@ impl<T, K: Kind<T>> State<T, K> {
 
     /// Moves an item into `slot`, if there is one.
     pub(super) fn get(&mut self, slot: &mut Option<T>, wake: &mut Wake) -> Step {
-        let item = K::pop(&mut self.items);
+        let item = self.take();
         if item.is_some() {
             *slot = item;
             if !self.putters.is_empty() {
