@@ -21,6 +21,8 @@ pub struct Chunks<T> {
     last: VecDeque<T>,
     /// Whether there is more than the first ring.
     split: bool,
+    /// How many items there are in all.
+    len: usize,
     /// Empty rings for the next time: no more than there are full ones, or than a few.
     spare: Vec<VecDeque<T>>,
 }
@@ -40,11 +42,13 @@ impl<T> Chunks<T> {
         full: VecDeque::new(),
         last: VecDeque::new(),
         split: false,
+        len: 0,
         spare: Vec::new(),
     };
 
     #[inline(always)]
     pub(super) fn push(&mut self, item: T) {
+        self.len += 1;
         let ring = if self.split { &mut self.last } else { &mut self.first };
         if ring.len() < Self::CHUNK {
             ring.push_back(item);
@@ -55,25 +59,23 @@ impl<T> Chunks<T> {
 
     #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<T> {
-        match self.first.pop_front() {
+        let item = match self.first.pop_front() {
             None if self.split => self.next_ring(),
             item => item,
-        }
+        };
+        self.len -= usize::from(item.is_some());
+        item
     }
 
     /// To come out next.
     pub(super) fn put_back(&mut self, item: T) {
+        self.len += 1;
         self.first.push_front(item);
     }
 
     #[inline(always)]
     pub(super) fn len(&self) -> usize {
-        self.first.len() + if self.split { self.behind() } else { 0 }
-    }
-
-    /// How many are not in the first ring.
-    fn behind(&self) -> usize {
-        self.full.len() * Self::CHUNK + self.last.len()
+        self.len
     }
 
     /// Shows each, in the order in which they will come out.
