@@ -5,7 +5,9 @@
 //! used again. Arming puts an entry at the end and lets it rise, which for later and later deadlines it does not;
 //! cancelling puts the last entry into the gap. Both move about one entry, and neither leaves anything behind.
 //!
-//! Slots are kept in chunks, so that growing moves none, and no operation takes long because many are armed.
+//! Slots are kept in chunks, so that growing moves none, and no operation takes long because many are armed. Their places in
+//! the heap stand apart from the rest: each entry that moves changes one, anywhere among all, and of a million deadlines
+//! four megabytes stay in the cache where sixty do not.
 
 /// How many slots come at once.
 const CHUNK: usize = 1024;
@@ -27,8 +29,8 @@ pub(super) struct Place {
 /// Values by their keys, the lowest first; of equal keys the oldest.
 pub(super) struct Heap<V> {
     entries: Vec<Entry>,
-    chunks: Vec<Box<[Slot<V>]>>,
-    /// The first free slot; they are a list through `at`.
+    chunks: Vec<Chunk<V>>,
+    /// The first free slot; they are a list through their places.
     free: u32,
     /// How many slots are not free.
     used: usize,
@@ -44,10 +46,15 @@ struct Entry {
     slot: u32,
 }
 
+/// So many slots.
+struct Chunk<V> {
+    /// For each slot, its entry's index, or `IN_HAND`; for a free slot, the next free one.
+    at: Box<[u32; CHUNK]>,
+    slots: Box<[Slot<V>]>,
+}
+
 struct Slot<V> {
     generation: u64,
-    /// Its entry's index, or `IN_HAND`; of a free slot, the next free one.
-    at: u32,
     value: Option<V>,
 }
 
@@ -64,7 +71,7 @@ impl Entry {
 /// Storage that is not needed any more; large, so drop it outside of locks.
 pub(super) struct Spare<V> {
     _entries: Vec<Entry>,
-    _chunks: Vec<Box<[Slot<V>]>>,
+    _chunks: Vec<Chunk<V>>,
 }
 
 impl<V> Heap<V> {
@@ -96,10 +103,8 @@ impl<V> Heap<V> {
         let generation = self.count;
         let at = self.entries.len();
         let entry = Entry { key, order: generation as u32, slot };
-        let place = self.slot(slot);
-        let next = place.at;
-        *place = Slot { generation, at: at as u32, value: Some(value) };
-        self.free = next;
+        *self.slot(slot) = Slot { generation, value: Some(value) };
+        self.free = *self.at(slot);
         self.used += 1;
         self.entries.push(entry);
         self.rise(at, entry);
@@ -124,8 +129,8 @@ impl<V> Heap<V> {
     /// Takes out the value with the lowest key, to [give it back](Heap::give_back) under the same place.
     pub(super) fn borrow(&mut self) -> Option<(V, Place)> {
         let slot = self.entries.first()?.slot;
+        *self.at(slot) = IN_HAND;
         let held = self.slot(slot);
-        held.at = IN_HAND;
         let (value, generation) = (held.value.take(), held.generation);
         self.close_gap(0);
         value.map(|value| (value, Place { slot, generation }))
@@ -181,35 +186,47 @@ impl<V> Heap<V> {
     }
 
     fn find(&self, place: Place) -> Option<usize> {
-        let chunk = self.chunks.get(place.slot as usize / CHUNK)?;
-        let slot = &chunk[place.slot as usize % CHUNK];
-        (slot.generation == place.generation && slot.value.is_some()).then_some(slot.at as usize)
+        let (slot, at) = self.look(place)?;
+        slot.value.is_some().then_some(at as usize)
     }
 
     fn is_borrowed(&self, place: Place) -> bool {
-        let Some(chunk) = self.chunks.get(place.slot as usize / CHUNK) else { return false };
-        let slot = &chunk[place.slot as usize % CHUNK];
-        slot.generation == place.generation && slot.at == IN_HAND
+        self.look(place).is_some_and(|(_, at)| at == IN_HAND)
     }
 
+    /// The slot, if it is still this place's.
+    #[inline]
+    fn look(&self, place: Place) -> Option<(&Slot<V>, u32)> {
+        let index = place.slot as usize % CHUNK;
+        let chunk = self.chunks.get(place.slot as usize / CHUNK)?;
+        let slot = &chunk.slots[index];
+        (slot.generation == place.generation).then_some((slot, chunk.at[index]))
+    }
+
+    #[inline]
     fn slot(&mut self, slot: u32) -> &mut Slot<V> {
-        &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+        &mut self.chunks[slot as usize / CHUNK].slots[slot as usize % CHUNK]
     }
 
+    #[inline]
+    fn at(&mut self, slot: u32) -> &mut u32 {
+        &mut self.chunks[slot as usize / CHUNK].at[slot as usize % CHUNK]
+    }
+
+    #[inline]
     fn put(&mut self, at: usize, entry: Entry) {
         self.entries[at] = entry;
-        self.slot(entry.slot).at = at as u32;
+        *self.at(entry.slot) = at as u32;
     }
 
     /// Empties a slot, and makes it free.
     #[inline]
     fn release(&mut self, slot: u32) -> Option<V> {
-        let free = self.free;
+        *self.at(slot) = self.free;
         let emptied = self.slot(slot);
         let value = emptied.value.take();
         // No place has this one.
         emptied.generation = 0;
-        emptied.at = free;
         self.free = slot;
         self.used -= 1;
         value
@@ -265,13 +282,12 @@ impl<V> Heap<V> {
     fn grow(&mut self) {
         let from = self.chunks.len() * CHUNK;
         assert!(from + CHUNK < IN_HAND as usize, "too many deadlines are armed at once");
-        let slots = from..from + CHUNK;
-        let free = |slot: usize| Slot {
-            generation: 0,
-            at: if slot + 1 < slots.end { slot as u32 + 1 } else { NONE },
-            value: None,
-        };
-        self.chunks.push(slots.clone().map(free).collect());
+        let mut at = Box::new([NONE; CHUNK]);
+        for (next, at) in (from as u32 + 1..).zip(&mut at[..CHUNK - 1]) {
+            *at = next;
+        }
+        let free = |_| Slot { generation: 0, value: None };
+        self.chunks.push(Chunk { at, slots: (0..CHUNK).map(free).collect() });
         self.free = from as u32;
     }
 }

@@ -75,8 +75,12 @@ const FAIR: Duration = Duration::from_micros(500);
 /// How often to look before sleeping, while nobody else waits: spinning first, each time for twice as long, then giving
 /// way to others. With more threads than processors the holder may need the very processor that a spin would keep
 /// from it, and a thread that gives way costs less than one that is put to sleep and woken. (parking_lot's numbers; a
-/// hundred pauses, as in std, were half as fast with four threads on two processors.)
+/// hundred pauses before each look, as in std, were half as fast with four threads on two processors.) The first look comes
+/// after a fifth of a microsecond: until then whoever has a short section may make several, with the lock and what it
+/// protects in its own cache. From 8 pauses on instead of 2, a section of one of two threads takes .94 instead of 1.11 times
+/// as long as with parking_lot's lock.
 const LOOKS: u32 = if cfg!(any(quell_loom, quell_shuttle)) { 0 } else { 10 };
+const FIRST_SPIN: u32 = 8;
 const SPINNING_LOOKS: u32 = if cfg!(any(quell_loom, quell_shuttle)) { 0 } else { 3 };
 
 /// A lock without data and without an owner: any thread may unlock it.
@@ -304,7 +308,7 @@ impl RawLock {
                 return false;
             }
             if looked < SPINNING_LOOKS {
-                (0..2 << looked).for_each(|_| std::hint::spin_loop());
+                (0..FIRST_SPIN << looked).for_each(|_| std::hint::spin_loop());
             } else {
                 std::thread::yield_now();
             }
