@@ -75,13 +75,14 @@ const FAIR: Duration = Duration::from_micros(500);
 /// How often to look before sleeping, while nobody else waits: spinning first, each time for twice as long, then giving
 /// way to others. With more threads than processors the holder may need the very processor that a spin would keep
 /// from it, and a thread that gives way costs less than one that is put to sleep and woken. (parking_lot's numbers; a
-/// hundred pauses before each look, as in std, were half as fast with four threads on two processors.) The first look comes
-/// after a fifth of a microsecond: until then whoever has a short section may make several, with the lock and what it
-/// protects in its own cache. From 8 pauses on instead of 2, a section of one of two threads takes .94 instead of 1.11 times
-/// as long as with parking_lot's lock.
+/// hundred pauses before each look, as in std, were half as fast with four threads on two processors.)
 const LOOKS: u32 = if cfg!(any(quell_loom, quell_shuttle)) { 0 } else { 10 };
-const FIRST_SPIN: u32 = 8;
 const SPINNING_LOOKS: u32 = if cfg!(any(quell_loom, quell_shuttle)) { 0 } else { 3 };
+
+/// How many pauses of the processor there are before the first look. A fifth of a microsecond: until then whoever has a short
+/// section may make several, with the lock and what it protects in its own cache. From 8 on instead of 2, as in parking_lot,
+/// a section of one of two threads takes .94 instead of 1.11 times as long as with parking_lot's lock.
+const FIRST_SPIN: u32 = 8;
 
 /// A lock without data and without an owner: any thread may unlock it.
 ///
