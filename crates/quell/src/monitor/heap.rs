@@ -7,7 +7,9 @@
 //!
 //! Slots are kept in chunks, so that growing moves none, and no operation takes long because many are armed. Their places in
 //! the heap stand apart from the rest: each entry that moves changes one, anywhere among all, and of a million deadlines
-//! four megabytes stay in the cache where sixty do not.
+//! four megabytes stay in the cache where sixty do not. When nothing is armed, all slots count as new, from the first one on,
+//! and whoever takes something out later gives back one of the chunks that were not needed since: the memory of a million
+//! goes, and nobody pays for all of it.
 
 /// How many slots come at once.
 const CHUNK: usize = 1024;
@@ -16,7 +18,7 @@ const BRANCHES: usize = 4;
 const NONE: u32 = u32::MAX;
 /// In a slot whose value was taken to come back.
 const IN_HAND: u32 = u32::MAX - 1;
-/// Larger storage is given back when nothing is armed.
+/// So much storage is kept.
 const KEEP_CHUNKS: usize = 16;
 
 /// Where an armed value is.
@@ -30,8 +32,10 @@ pub(super) struct Place {
 pub(super) struct Heap<V> {
     entries: Vec<Entry>,
     chunks: Vec<Chunk<V>>,
-    /// The first free slot; they are a list through their places.
+    /// The first slot that was used and is free; they are a list through their places.
     free: u32,
+    /// The first slot that was not used since nothing was armed; so are all behind it.
+    fresh: u32,
     /// How many slots are not free.
     used: usize,
     /// The generation of the last one armed.
@@ -68,15 +72,14 @@ impl Entry {
     }
 }
 
-/// Storage that is not needed any more; large, so drop it outside of locks.
+/// Storage that is not needed any more; drop it outside of locks.
 pub(super) struct Spare<V> {
-    _entries: Vec<Entry>,
-    _chunks: Vec<Chunk<V>>,
+    _chunk: Chunk<V>,
 }
 
 impl<V> Heap<V> {
     pub(super) const fn new() -> Heap<V> {
-        Heap { entries: Vec::new(), chunks: Vec::new(), free: NONE, used: 0, count: 0 }
+        Heap { entries: Vec::new(), chunks: Vec::new(), free: NONE, fresh: 0, used: 0, count: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -95,16 +98,12 @@ impl<V> Heap<V> {
     /// If there are more than 2³² - 1.
     #[inline]
     pub(super) fn push(&mut self, key: u64, value: V) -> Place {
-        if self.free == NONE {
-            self.grow();
-        }
-        let slot = self.free;
+        let slot = self.take_slot();
         self.count += 1;
         let generation = self.count;
         let at = self.entries.len();
         let entry = Entry { key, order: generation as u32, slot };
         *self.slot(slot) = Slot { generation, value: Some(value) };
-        self.free = *self.at(slot);
         self.used += 1;
         self.entries.push(entry);
         self.rise(at, entry);
@@ -172,17 +171,33 @@ impl<V> Heap<V> {
         self.find(place).is_some() || self.is_borrowed(place)
     }
 
-    /// The storage, if it is large and nothing is in it.
+    /// A part of the storage, if it is large, and most of it was not used since nothing was armed.
     #[inline]
     pub(super) fn spare(&mut self) -> Option<Spare<V>> {
-        if !self.entries.is_empty() || self.used > 0 || self.chunks.len() <= KEEP_CHUNKS {
+        let needed = (2 * (self.fresh as usize).div_ceil(CHUNK)).max(KEEP_CHUNKS);
+        if self.chunks.len() <= needed {
             return None;
         }
-        self.free = NONE;
-        Some(Spare {
-            _entries: std::mem::take(&mut self.entries),
-            _chunks: std::mem::take(&mut self.chunks),
-        })
+        let room = self.entries.capacity();
+        if room > needed * CHUNK {
+            self.entries.shrink_to(room / 2);
+        }
+        self.chunks.pop().map(|chunk| Spare { _chunk: chunk })
+    }
+
+    /// A free slot.
+    #[inline]
+    fn take_slot(&mut self) -> u32 {
+        let slot = self.free;
+        if slot != NONE {
+            self.free = *self.at(slot);
+            return slot;
+        }
+        if self.fresh as usize == self.chunks.len() * CHUNK {
+            self.grow();
+        }
+        self.fresh += 1;
+        self.fresh - 1
     }
 
     fn find(&self, place: Place) -> Option<usize> {
@@ -229,6 +244,9 @@ impl<V> Heap<V> {
         emptied.generation = 0;
         self.free = slot;
         self.used -= 1;
+        if self.used == 0 {
+            (self.free, self.fresh) = (NONE, 0);
+        }
         value
     }
 
@@ -282,13 +300,9 @@ impl<V> Heap<V> {
     fn grow(&mut self) {
         let from = self.chunks.len() * CHUNK;
         assert!(from + CHUNK < IN_HAND as usize, "too many deadlines are armed at once");
-        let mut at = Box::new([NONE; CHUNK]);
-        for (next, at) in (from as u32 + 1..).zip(&mut at[..CHUNK - 1]) {
-            *at = next;
-        }
-        let free = |_| Slot { generation: 0, value: None };
-        self.chunks.push(Chunk { at, slots: (0..CHUNK).map(free).collect() });
-        self.free = from as u32;
+        let new = |_| Slot { generation: 0, value: None };
+        let slots = (0..CHUNK).map(new).collect();
+        self.chunks.push(Chunk { at: Box::new([NONE; CHUNK]), slots });
     }
 }
 
@@ -361,22 +375,27 @@ mod tests {
         }
     }
 
-    /// A place is never that of another, not even after the storage was given back.
+    /// A place is never that of another, not even after the storage was given back; which it is, bit by bit.
     #[test]
     fn storage_comes_and_goes() {
         let mut heap = Heap::new();
-        let many = CHUNK * (KEEP_CHUNKS + 1);
+        let many = CHUNK * (KEEP_CHUNKS + 3);
         let places: Vec<_> = (0..many).map(|i| heap.push(i as u64, i)).collect();
-        assert!(heap.spare().is_none());
         for (i, place) in places.iter().enumerate() {
+            assert!(heap.spare().is_none());
             assert_eq!(heap.remove(*place), Some(i));
         }
         assert!(heap.spare().is_some());
-        assert!(heap.spare().is_none());
+        // While something is armed, in the storage that is left.
         let again = heap.push(7, 7);
         assert!(places.iter().all(|place| !heap.contains(*place)));
         assert!(heap.contains(again));
+        assert!(heap.spare().is_some() && heap.spare().is_some() && heap.spare().is_none());
+        assert!(heap.entries.capacity() <= many);
         assert_eq!(heap.take(), Some((7, again)));
         assert_eq!(heap.take(), None);
+        let places: Vec<_> = (0..many).map(|i| heap.push(i as u64, i)).collect();
+        assert!(places.iter().all(|place| heap.contains(*place)));
+        assert!((0..many).all(|i| heap.take() == Some((i, places[i]))));
     }
 }

@@ -39,6 +39,8 @@ pub(crate) enum Job {
 pub(crate) struct Due {
     job: Job,
     ticket: Ticket,
+    /// To be dropped when it has run.
+    spare: Option<Spare<Job>>,
 }
 
 /// How many heaps.
@@ -162,17 +164,16 @@ impl Timers {
             let spare: Option<Spare<Job>> = state.heap.spare();
             shard.tell(&state);
             drop(state);
-            drop(spare);
             // Otherwise it was cancelled in between, and another shard may be the earliest.
             if let Some((job, place)) = taken {
-                return Some(Due { job, ticket: Ticket { place, shard: index as u32 } });
+                return Some(Due { job, ticket: Ticket { place, shard: index as u32 }, spare });
             }
         }
     }
 
     /// The monitor: runs what was due, and arms it again if it asks for it and was not cancelled in the meantime.
     pub(crate) fn run(&self, due: Due) {
-        let Due { job, ticket } = due;
+        let Due { job, ticket, spare: _spare } = due;
         let mut function = match job {
             Job::Once(function) => return function.call(),
             Job::Again(function) => function,
