@@ -181,19 +181,20 @@ def test_no_lock_leaks_and_every_interrupt_is_raised_once_and_in_order(loop, mak
 
 def test_a_burst_of_100_000_arrives_whole_and_in_order(start):
     count = 100_000 * STRESS
-    got = []
+    got, masked = [], threading.Event()
 
     def victim():
         event = quell.Event()
         with quell.mask():
+            masked.set()
             while len(got) < count:
                 try:
                     event.wait()
                 except Mine as error:
                     got.append(error.args[0])
 
-    # Blocked: inside the mask, that is.
-    worker = start(victim).blocked()
+    worker = start(victim)
+    assert masked.wait(PATIENCE)
     receipts = [quell.interrupt(worker, Mine(i)) for i in range(count)]
     worker.done()
     assert worker.error is None
@@ -203,11 +204,12 @@ def test_a_burst_of_100_000_arrives_whole_and_in_order(start):
 
 def test_withdrawals_race_deliveries(start):
     rounds = 5000 * STRESS
-    got, stop = [], threading.Event()
+    got, masked, stop = [], threading.Event(), threading.Event()
 
     def victim():
         event = quell.Event()
         with quell.mask():
+            masked.set()
             while not stop.is_set():
                 try:
                     event.wait(0.001)
@@ -215,7 +217,8 @@ def test_withdrawals_race_deliveries(start):
                     got.append(error.args[0])
             quell.shield().__enter__()
 
-    worker = start(victim).blocked()
+    worker = start(victim)
+    assert masked.wait(PATIENCE)
     withdrawn = []
     receipts = []
     for i in range(rounds):
