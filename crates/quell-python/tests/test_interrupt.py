@@ -447,10 +447,12 @@ def test_release_by_another_thread_ends_the_hold(start):
 def test_completion_beats_interruption(start, fast_switching):
     # A get that took an item returns it, and one that was interrupted took none: no item is lost.
     q, got, rounds = quell.Queue(), [], 2000 * STRESS
+    masked = threading.Event()
 
     def consume():
         raised = 0
         with quell.mask():
+            masked.set()
             while len(got) < rounds:
                 try:
                     got.append(q.get())
@@ -460,6 +462,7 @@ def test_completion_beats_interruption(start, fast_switching):
         return raised
 
     worker = start(consume)
+    assert masked.wait(PATIENCE)
     receipts = []
     for i in range(rounds):
         q.put(i)
