@@ -141,7 +141,7 @@ LOOPS = [
 def test_no_lock_leaks_and_every_interrupt_is_raised_once_and_in_order(loop, make, start):
     count = 1500 * STRESS
     got, leaks, other = [], [], collections.Counter()
-    armed = [0]
+    armed = [-1]  # until the mask has been entered
 
     def victim():
         mask = quell.mask()
