@@ -177,11 +177,13 @@ fn target(thread: &Bound<'_, PyAny>) -> PyResult<Target> {
         )));
     }
     let target = delivery::target_by_ident(py, ident.extract()?).map_err(|_| ended(thread))?;
-    // The ident may already be another thread's. The module's table says whose it is: a thread leaves the table before it
-    // leaves the interpreter, and nothing runs between this look and the one above.
-    let active = threading.getattr("_active")?.cast_into::<PyDict>()?;
-    match active.get_item(&ident)? {
+    // The ident may already be another thread's. The module's tables say whose it is: a thread leaves them before it
+    // leaves the interpreter, and nothing runs between this look and the one above. Until a moment after `start()` has
+    // returned, a thread is in the table of those that are being started.
+    let table = |name| Ok::<_, PyErr>(threading.getattr(name)?.cast_into::<PyDict>()?);
+    match table("_active")?.get_item(&ident)? {
         Some(holder) if holder.is(thread) => Ok(target),
+        _ if table("_limbo")?.contains(thread)? => Ok(target),
         _ => Err(ended(thread)),
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! An exception that leaves a `__del__`, a weak reference's callback, a garbage collection callback or a generator
 //! that the collector closes is printed as ignored and gone: the interrupt would be lost and the body cut. One that
-//! is raised in an event loop's own code ends the loop and not the task that ran too long. So nothing is raised while
-//! one of these is on the stack; it is raised when they have returned. What this cannot see (a callback from foreign
-//! C code) is caught by the [unraisable hook](super::unraisable).
+//! is raised in an event loop's own code ends the loop and not the task that ran too long. One that is raised where
+//! `threading` starts a thread, before `run()`, or takes its leave after it, meets no handler but the interpreter's, and
+//! leaves the module's table of threads wrong. So nothing is raised while one of these is on the stack; it is raised
+//! when they have returned. What this cannot see (a callback from foreign C code) is caught by the [unraisable
+//! hook](super::unraisable).
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -23,14 +25,31 @@ const CO_COROUTINE: c_int = 0x80;
 /// Whether an exception raised now in the calling thread would be swallowed.
 pub(super) fn would_swallow(py: Python<'_>) -> bool {
     let mut in_coroutine = false;
+    let mut called = None;
     ThreadState::current().top().into_iter().flat_map(Frame::stack).any(|frame| {
         let Some(code) = frame.code() else { return false };
         if frame.is_called_from_c() && swallows(py, frame, code) {
             return true;
         }
         in_coroutine |= code.flags() & CO_COROUTINE != 0;
+        let called = called.replace(code);
         !in_coroutine && code.is_qualified(c"BaseEventLoop.run_forever")
+            || code.is_qualified(c"Thread._bootstrap_inner") && called.is_none_or(is_of_bootstrap)
     })
+}
+
+/// Whether this is what `threading` itself calls as a thread starts or ends: not `run()`, and not the hook that is
+/// told of what `run()` raised.
+fn is_of_bootstrap(called: Code) -> bool {
+    const CALLED: [&CStr; 6] = [
+        c"Thread._set_ident",
+        c"Thread._set_tstate_lock",
+        c"Thread._set_native_id",
+        c"Thread._set_os_name",
+        c"Event.set",
+        c"Thread._delete",
+    ];
+    CALLED.iter().any(|name| called.is_qualified(name))
 }
 
 /// The same for a thread that is blocked in somebody else's call: there an event loop that waits for events may be
