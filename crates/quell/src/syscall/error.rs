@@ -15,7 +15,8 @@ pub enum CallError {
     TimedOut,
     /// The thread was interrupted.
     Interrupted(Interrupted),
-    /// A signal handler ran in the thread, or it was nudged, and the wait had asked to know.
+    /// A signal handler ran in the thread, or it was nudged, and the wait had asked to know. A handler that was installed
+    /// with `SA_RESTART` ends no call, here as anywhere.
     Signalled,
 }
 
