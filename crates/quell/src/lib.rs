@@ -89,6 +89,11 @@ pub struct Book;
 #[doc = include_str!("../../../docs/src/pool.md")]
 pub struct PoolChapter;
 
+/// The chapter on system calls.
+#[cfg(all(doctest, quell_calls))]
+#[doc = include_str!("../../../docs/src/system-calls.md")]
+pub struct SystemCallsChapter;
+
 /// README's example, here for the same reason.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
