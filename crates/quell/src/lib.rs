@@ -35,6 +35,7 @@
 //! | [`syscall`] | system calls that can be interrupted |
 //! | [`io`] | the same with the traits of `std::io`: descriptors, sockets, pipes, child processes |
 //! | [`deadlock`] | who waits for whom, and what becomes of a wait that closes a circle |
+//! | [`fork`] | what a fork means for all of these |
 //! | [`monitor`] | deadlines, and what is built on them: timeouts, watchdogs, budgets |
 //!
 //! Every primitive is a fast path on one atomic and a slow path in the wait queue. Nothing else ever blocks.
@@ -42,7 +43,7 @@
 #[macro_use]
 mod sys;
 pub mod deadlock;
-mod fork;
+pub mod fork;
 pub mod interrupt;
 #[cfg(quell_calls)]
 pub mod io;
@@ -83,6 +84,11 @@ pub mod model;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/src/rust.md")]
 pub struct Book;
+
+/// The chapter on deadlocks.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/src/deadlocks.md")]
+pub struct DeadlockChapter;
 
 /// The chapter on pools, pipelines and limits.
 #[cfg(doctest)]

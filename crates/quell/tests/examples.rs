@@ -7,6 +7,8 @@ mod download;
 #[cfg(quell_calls)]
 #[path = "../examples/listener.rs"]
 mod listener;
+#[path = "../examples/philosophers.rs"]
+mod philosophers;
 #[path = "../examples/pipeline.rs"]
 mod pipeline;
 #[path = "../examples/server.rs"]
@@ -23,6 +25,11 @@ fn download_runs() {
 #[test]
 fn listener_runs() {
     listener::main().unwrap();
+}
+
+#[test]
+fn philosophers_dine() {
+    philosophers::main();
 }
 
 #[test]

@@ -54,8 +54,8 @@
 //! | what | where | written by |
 //! | --- | --- | --- |
 //! | who holds a lock | bits of the lock's own word | who takes it, in the very step that takes it; they mean something only while the word says that it is held |
-//! | what a thread *wants* | its [record](record), under the record's lock | the thread itself: before it joins the lock's queue, until it has the lock or has given up |
-//! | which threads want something | the [graph], under the graph's lock | the same, together with the above |
+//! | what a thread *wants* | its record, under the record's lock | the thread itself: before it joins the lock's queue, until it has the lock or has given up |
+//! | which threads want something | the graph, under the graph's lock | the same, together with the above |
 //!
 //! A thread enters its want into record and graph, and in the same hold of the graph's lock follows the chain: what it wants,
 //! who holds that, what the holder wants, and so on, until somebody wants nothing (no deadlock), or the chain comes back

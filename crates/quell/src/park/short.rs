@@ -216,6 +216,15 @@ impl<T> Short<T> {
         ShortGuard { short: self }
     }
 
+    /// The guard that was forgotten, for fork.
+    ///
+    /// # Safety
+    /// The calling thread, or the one that it is a copy of, has forgotten a guard, and nobody has resumed it.
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub(crate) unsafe fn resume(&self) -> ShortGuard<'_, T> {
+        ShortGuard { short: self }
+    }
+
     /// The lock itself, for fork.
     #[cfg(not(any(quell_loom, quell_shuttle)))]
     pub(crate) fn raw(&self) -> &RawShort {

@@ -129,6 +129,8 @@ mod wait;
 pub use base::QueueOf;
 pub use error::{GetError, PutError, ShutDown, TaskDoneError};
 pub use iter::{IntoIter, Iter, TryIter};
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+pub(crate) use kind::Kind;
 pub use kind::{Fifo, Lifo, Priority};
 pub use select::Select;
 

@@ -384,6 +384,12 @@ impl<A: Fn()> Barrier<A> {
         }
     }
 
+    /// Under whose lock parties arrive.
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub(crate) fn queue(&self) -> &WaitQueue {
+        &self.queue
+    }
+
     /// As new. Only for the child of a fork, where no other thread is.
     pub fn reset_after_fork(&self) {
         self.queue.reset(FILLING);

@@ -228,6 +228,11 @@ impl RawSemaphore {
         Ok(granting.is_full() && waiters != 0)
     }
 
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub(super) fn queue(&self) -> &WaitQueue {
+        &self.queue
+    }
+
     /// As new, with `permits` permits. For the child of a fork, where no other thread is.
     pub(super) fn reset(&self, permits: u32) {
         self.queue.reset(permits * ONE);

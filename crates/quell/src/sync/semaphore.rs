@@ -238,6 +238,12 @@ macro_rules! acquire {
                 self.raw.reset(self.raw.value());
             }
 
+            /// Under whose lock the permits are handed over.
+            #[cfg(not(any(quell_loom, quell_shuttle)))]
+            pub(crate) fn queue(&self) -> &crate::wait::WaitQueue {
+                self.raw.queue()
+            }
+
             #[track_caller]
             #[inline]
             fn check(&self, count: u32) {

@@ -1,8 +1,8 @@
 //! The handle to a thread, and its id.
 
 use super::clock::CpuClock;
-use super::registry;
-use crate::deadlock::Record;
+use super::{current, registry};
+use crate::deadlock::{Record, What, want};
 use crate::interrupt::{Interrupt, Receipt, Slot};
 use crate::park::Parker;
 use crate::sync::Event;
@@ -13,6 +13,7 @@ use crate::wait::{Wait, WaitError};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,8 +144,15 @@ impl Thread {
     /// ```
     ///
     /// # Errors
-    /// As the options allow.
+    /// As the options allow; [`WaitError::Deadlock`] if the thread waits for this one.
+    #[track_caller]
     pub fn wait_ended(&self, wait: &Wait) -> Result<(), WaitError> {
+        if self.inner.ended.is_set() {
+            return Ok(());
+        }
+        // It is the thread itself that holds its end.
+        let (me, what) = (current(), What::End(self.clone()));
+        let _wanting = want(&me, what, Location::caller(), wait).map_err(WaitError::Deadlock)?;
         self.inner.ended.wait_with(wait)
     }
 

@@ -1,14 +1,12 @@
 //! The right to a thread's result: waiting for its end, and how that can fail.
 
-use super::current;
 use super::handle::Thread;
-use crate::deadlock::{Deadlock, What, want};
+use crate::deadlock::Deadlock;
 use crate::interrupt::Interrupted;
 use crate::park::Short;
 use crate::wait::{Wait, WaitError};
 use std::any::Any;
 use std::fmt;
-use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -104,7 +102,7 @@ pub(super) fn joined<H, T>(
     parts: impl Fn(&H) -> (&Thread, &Arc<Packet<T>>),
 ) -> Result<T, JoinError<H>> {
     let (thread, packet) = parts(&handle);
-    match ended(thread, wait, Location::caller()) {
+    match thread.wait_ended(wait) {
         Ok(()) => {}
         Err(WaitError::Deadlock(deadlock)) => return Err(JoinError::Deadlock(handle, deadlock)),
         Err(WaitError::TimedOut) => return Err(JoinError::TimedOut(handle)),
@@ -112,6 +110,9 @@ pub(super) fn joined<H, T>(
         Err(WaitError::Interrupted(interrupted)) => {
             return Err(JoinError::Interrupted(handle, interrupted));
         }
+    }
+    if is_left_behind(packet) {
+        return Err(JoinError::Gone(thread.clone()));
     }
     let result = packet.lock().take();
     match result {
@@ -121,15 +122,17 @@ pub(super) fn joined<H, T>(
     }
 }
 
-/// Waits for the thread's end, which the thread itself holds.
-fn ended(thread: &Thread, wait: &Wait, place: &'static Location<'static>) -> Result<(), WaitError> {
-    if thread.ended().is_set() {
-        return Ok(());
-    }
-    let me = current();
-    let _wanting =
-        want(&me, What::End(thread.clone()), place, wait).map_err(WaitError::Deadlock)?;
-    thread.ended().wait_with(wait)
+/// Whether the thread was about to leave its result when the process forked: of one that has ended otherwise, nobody
+/// else has the packet.
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+fn is_left_behind<T>(packet: &Packet<T>) -> bool {
+    packet.raw().is_locked()
+}
+
+/// No model forks.
+#[cfg(any(quell_loom, quell_shuttle))]
+fn is_left_behind<T>(_packet: &Packet<T>) -> bool {
+    false
 }
 
 impl<T> AsRef<Thread> for JoinHandle<T> {

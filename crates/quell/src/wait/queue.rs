@@ -78,6 +78,18 @@ impl WaitQueue {
         self.lock.reset();
     }
 
+    /// Before fork: nobody is in the middle of a change to the list, or to what changes under its lock.
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub(crate) fn hold(&self) {
+        self.lock.lock();
+    }
+
+    /// After fork: undoes [`hold`](WaitQueue::hold).
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub(crate) fn release(&self) {
+        self.lock.unlock();
+    }
+
     pub(super) fn lock(&self) -> List<'_> {
         self.lock.lock();
         List { queue: self }

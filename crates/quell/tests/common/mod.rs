@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+#[cfg(target_os = "linux")]
+pub(crate) mod child;
 pub(crate) mod detection;
 
 use quell::thread::{self, JoinHandle};

@@ -1,15 +1,42 @@
 //! Fork. The child has one thread, the one that called `fork`, and a copy of memory as it was at that moment.
 //!
 //! quell's own state is held by handlers of `pthread_atfork` while the copy is made (the registry, every slot, the
-//! monitor's heap), so the child finds it whole. There, every other thread counts as ended, and what was pending
-//! for it as *target exited*. The forking thread keeps its handle, id, masks and pending interrupts, and becomes
-//! the main thread.
+//! monitor's heap, the graph of waits), so the child finds it whole. What of it survives:
 //!
-//! What quell cannot see are the primitives of the program. One that another thread held stays locked in the child
-//! for ever, as in POSIX; and one that another thread waited for still lists that waiter, whose stack the child may
-//! use for something else. A child that goes on (instead of calling `exec`) must not use such a primitive before
-//! its `reset_after_fork`, or, to keep it as it is, its `forget_waiters_after_fork`. A future of the thread that forked
-//! is then as if it had never been polled.
+//! | | in the child |
+//! | --- | --- |
+//! | the thread that forked | keeps its handle, its id, masks and shields, and is the main thread |
+//! | every other thread | has ended: not alive, not enumerated; who joins it gets [`Gone`](crate::thread::JoinError::Gone) |
+//! | what is pending for the thread that forked | stays pending, in order, and is delivered |
+//! | what was pending for others | *target exited*, as its receipt says; the reasons are not dropped |
+//! | what was sent to others later than that | *target exited* at once |
+//! | deadlines | stay armed; the monitor is started again by the next one that is armed, or by [`after_fork_child`] |
+//! | detection of deadlocks, its policy, names | stay; locks that the thread holds are still known to be its own |
+//! | waits of other threads, in [`waits`](crate::deadlock::waits) | are gone; a lock that another holds is shown as held by a thread that has ended |
+//! | a [pool](crate::pool) or pipeline | has no workers: nothing is run |
+//! | a [scope](crate::thread::scope) that others were started in | waits for them for ever: leave the child by `exec` or `_exit` instead |
+//!
+//! What quell cannot see are the primitives of the program.
+//!
+//! - A lock that another thread **held** stays locked for ever, as in POSIX, until its `reset_after_fork`; permits that another
+//!   had taken stay taken.
+//! - A primitive that another thread **waited for** still lists that waiter, whose stack the child may use for something
+//!   else: it must not be used before its `forget_waiters_after_fork`, or `reset_after_fork`.
+//! - A queue that another thread was **in the middle of changing**, for a few instructions, stays as it is: half
+//!   changed, and locked by nobody. No later call can mend that.
+//!
+//! [`keep`] answers the last two: what is kept is held while the copy is made, so that no other thread is in the middle
+//! of anything, and forgets who waited in the child before `fork` returns there. It takes an [`Arc`](std::sync::Arc) or
+//! something that lives for ever, because a value that may be moved or freed cannot be found at the time of the fork. What
+//! another thread *held* it does not free: that another was not done with what it protects.
+//!
+//! A future of the thread that forked is in the child as if it had never been polled.
+
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+mod keep;
+
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+pub use keep::{Keep, Kept, keep};
 
 /// What fork requires in the child's only thread.
 ///
@@ -71,17 +98,24 @@ pub(crate) fn install() {
     static ONCE: Once = Once::new();
 
     extern "C" fn prepare() {
+        // First: under a kept queue's lock items are compared, which may be code that uses the rest.
+        keep::hold();
         crate::thread::hold_all();
         crate::monitor::hold();
         crate::deadlock::hold();
     }
     extern "C" fn parent() {
+        release();
+        keep::release();
+    }
+    fn release() {
         crate::deadlock::release();
         crate::monitor::release();
         crate::thread::release_all();
     }
     extern "C" fn child() {
-        parent();
+        release();
+        keep::release_in_child();
         generation::renew();
         crate::thread::after_fork();
         crate::deadlock::after_fork();
