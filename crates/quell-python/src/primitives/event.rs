@@ -4,6 +4,7 @@ use pyo3::exceptions::{PyDeprecationWarning, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use super::awaiting::Operation;
 use super::call::{self, Method, Obj, Parameters, answer, boolean, none, this, throw};
 use super::wait::{Patience, block};
 
@@ -33,6 +34,15 @@ impl Event {
         let category = py.get_type::<PyDeprecationWarning>();
         PyErr::warn(py, &category, c"isSet() is deprecated, use is_set() instead", 1)?;
         Ok(self.raw.is_set())
+    }
+
+    /// Wait until the flag is set, as a task: await event.wait_async(). The answer is True.
+    fn wait_async(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
+        let event = slf.clone().unbind();
+        Operation::new(slf.py(), "wait_async", async move {
+            event.get().raw.wait_async().await;
+            Ok(super::awaiting::truth())
+        })
     }
 
     /// The flag survives a fork, its waiters do not.

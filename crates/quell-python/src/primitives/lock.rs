@@ -8,9 +8,11 @@ use std::ffi::CStr;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 use quell::sync::RawLock;
 use quell::wait::{Wait, WaitError};
 
+use super::awaiting::{self, Operation};
 use super::call::{self, Obj, runtime_error, throw};
 use super::locking::{self, Locking};
 use super::wait::Waitable;
@@ -115,6 +117,30 @@ impl Lock {
     /// Obsolete name of locked().
     fn locked_lock(&self) -> bool {
         self.raw.is_locked()
+    }
+
+    /// Acquire the lock, as a task: await lock.acquire_async(). The answer is True.
+    ///
+    /// A task that is cancelled while it waits has not got the lock. The lock is the task's, which may await while it has it:
+    /// it is no hold of the thread, and interrupts are not deferred. Released with release().
+    fn acquire_async(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
+        let lock = slf.clone().unbind();
+        Operation::new(slf.py(), "acquire_async", async move {
+            lock.get().raw.lock_async().await;
+            Ok(awaiting::truth())
+        })
+    }
+
+    fn __aenter__(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
+        Self::acquire_async(slf)
+    }
+
+    #[pyo3(signature = (*_exc_info))]
+    fn __aexit__(slf: &Bound<'_, Self>, _exc_info: &Bound<'_, PyTuple>) -> PyResult<Py<Operation>> {
+        // Made first: should that fail, the lock is not released without the statement's knowing.
+        let done = Operation::done(slf.py(), "__aexit__")?;
+        slf.get().give(slf.py())?;
+        Ok(done)
     }
 
     // What threading.Condition asks of its lock. With these a wait gives the lock up and takes it back without an

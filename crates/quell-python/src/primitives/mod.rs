@@ -5,6 +5,7 @@
 //! why they are native. [`call`] has the native calling convention, [`bound`] what `with`
 //! statements call, [`wait`] the slow path they share.
 
+mod awaiting;
 pub(crate) mod bound;
 pub(crate) mod call;
 mod event;
@@ -43,6 +44,7 @@ fn generic_alias<'py>(
 
 /// Exports of this folder.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    awaiting::register(module)?;
     lock::register(module)?;
     rlock::register(module)?;
     event::register(module)?;

@@ -3,11 +3,12 @@
 //! A queue of the core and nothing else. `put` never blocks, runs no Python code and may be called anywhere: in a finalizer, in a
 //! signal handler, in the middle of another call of the same queue.
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
+use super::awaiting::Operation;
 use super::call::{self, Method, Obj, Parameters, none, this, throw};
 use super::items::{Items, get_slow};
 use super::queue::get_arguments;
@@ -67,6 +68,18 @@ impl SimpleQueue {
     /// Remove and return the first item if there is one; otherwise raise Empty.
     fn get_nowait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.get(py, Patience::Try)
+    }
+
+    /// Remove and return the first item, as a task: item = await queue.get_async(). Waits for one if need be.
+    ///
+    /// A task that is cancelled while it waits has taken no item.
+    fn get_async(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
+        let queue = slf.clone().unbind();
+        Operation::new(slf.py(), "get_async", async move {
+            let got = queue.get().items.get_async().await;
+            // Nobody can shut it down.
+            got.map_err(|error| PyRuntimeError::new_err(error.to_string()))
+        })
     }
 
     fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {

@@ -12,6 +12,8 @@ mod lean;
 mod open;
 mod operations;
 mod refusal;
+mod tasks;
+mod tickets;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
@@ -22,6 +24,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
+use super::awaiting::Operation;
 use super::call;
 use super::items::Items;
 use super::lock::Lock;
@@ -240,6 +243,25 @@ impl Queue {
         }
         // It may have been opened meanwhile, and then nothing was done.
         this.open.get().map_or(Ok(()), |open| open.join(slf))
+    }
+
+    /// Put an item into the queue, as a task: await queue.put_async(item). Waits for room if need be.
+    ///
+    /// A task that is cancelled while it waits has not put the item.
+    fn put_async(slf: &Bound<'_, Self>, item: Py<PyAny>) -> PyResult<Py<Operation>> {
+        tasks::put(slf, item)
+    }
+
+    /// Remove and return the next item, as a task: item = await queue.get_async(). Waits for one if need be.
+    ///
+    /// A task that is cancelled while it waits has taken no item.
+    fn get_async(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
+        tasks::get(slf)
+    }
+
+    /// Wait until every item that was put has been got and reported done, as a task: await queue.join_async().
+    fn join_async(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
+        tasks::join(slf)
     }
 
     /// Shut the queue down: from now on put() raises ShutDown, and so does get() once the queue is empty. Who waits is woken.

@@ -30,6 +30,7 @@ use super::Queue;
 use super::heap;
 use super::lean::{Order, Retired};
 use super::refusal::Refusal;
+use super::tickets::{Ticket, Tickets};
 use crate::delivery;
 use crate::delivery::gil_cell::GilCell;
 use crate::primitives::lock::Lock;
@@ -73,6 +74,10 @@ pub(super) struct Open {
     not_empty: Condition,
     not_full: Condition,
     all_tasks_done: Condition,
+    /// Tasks that wait for the same.
+    getting: Tickets,
+    putting: Tickets,
+    joining: Tickets,
     /// `Queue.queue`. None before `_init` has run.
     container: GilCell<Option<Py<PyAny>>>,
     unfinished: AtomicIsize,
@@ -88,6 +93,9 @@ impl Open {
             not_empty: Condition::new(),
             not_full: Condition::new(),
             all_tasks_done: Condition::new(),
+            getting: Tickets::new(),
+            putting: Tickets::new(),
+            joining: Tickets::new(),
             container: GilCell::new(None),
             unfinished: AtomicIsize::new(0),
             is_shut_down: AtomicBool::new(false),
@@ -203,7 +211,8 @@ impl Open {
         if woken && result.is_err() {
             self.not_full.notify_one();
         }
-        result
+        drop(section);
+        result.map(|()| self.getting.wake_one(slf.py())).map_err(|stop| stop.error(slf.py()))
     }
 
     pub(super) fn get<'py>(
@@ -217,11 +226,13 @@ impl Open {
         if woken && result.is_err() {
             self.not_empty.notify_one();
         }
-        result
+        drop(section);
+        let got = result.inspect(|_| self.putting.wake_one(slf.py()));
+        got.map_err(|stop| stop.error(slf.py()))
     }
 
     pub(super) fn task_done(&self, slf: &Bound<'_, Queue>) -> PyResult<()> {
-        let _section = Section::enter(slf, self)?;
+        let section = Section::enter(slf, self)?;
         let unfinished = self.unfinished.load(Relaxed) - 1;
         if unfinished < 0 {
             return Err(too_many_done());
@@ -229,6 +240,8 @@ impl Open {
         self.unfinished.store(unfinished, Relaxed);
         if unfinished == 0 {
             self.all_tasks_done.notify_all();
+            drop(section);
+            self.joining.wake_all(slf.py());
         }
         Ok(())
     }
@@ -242,7 +255,7 @@ impl Open {
     }
 
     pub(super) fn shutdown(&self, slf: &Bound<'_, Queue>, immediate: bool) -> PyResult<()> {
-        let _section = Section::enter(slf, self)?;
+        let section = Section::enter(slf, self)?;
         self.is_shut_down.store(true, Relaxed);
         let dropped = if immediate { self.drop_items(slf) } else { Ok(()) };
         if immediate {
@@ -250,7 +263,60 @@ impl Open {
         }
         self.not_empty.notify_all();
         self.not_full.notify_all();
+        drop(section);
+        for tickets in [&self.joining, &self.getting, &self.putting] {
+            tickets.wake_all(slf.py());
+        }
         dropped
+    }
+
+    // ---- the operations of tasks, which have taken the mutex: done, or to be tried again when the ticket was called
+
+    pub(super) fn put_now(
+        &self,
+        slf: &Bound<'_, Queue>,
+        item: &Bound<'_, PyAny>,
+    ) -> PyResult<Turn<'_, ()>> {
+        let mut section = Section::begin(slf, self);
+        match section.put(item, Patience::Try, &mut false) {
+            Ok(()) => {
+                drop(section);
+                self.getting.wake_one(slf.py());
+                Ok(Turn::Done(()))
+            }
+            Err(Stop::Refused(Refusal::Full)) => Ok(Turn::Wait(self.putting.take(slf.py()))),
+            Err(stop) => {
+                drop(section);
+                // The room that was not used is the next one's.
+                self.putting.wake_one(slf.py());
+                Err(stop.error(slf.py()))
+            }
+        }
+    }
+
+    pub(super) fn get_now(&self, slf: &Bound<'_, Queue>) -> PyResult<Turn<'_, Py<PyAny>>> {
+        let mut section = Section::begin(slf, self);
+        match section.get(Patience::Try, &mut false) {
+            Ok(item) => {
+                drop(section);
+                self.putting.wake_one(slf.py());
+                Ok(Turn::Done(item.unbind()))
+            }
+            Err(Stop::Refused(Refusal::Empty)) => Ok(Turn::Wait(self.getting.take(slf.py()))),
+            Err(stop) => {
+                drop(section);
+                self.getting.wake_one(slf.py());
+                Err(stop.error(slf.py()))
+            }
+        }
+    }
+
+    pub(super) fn join_now(&self, slf: &Bound<'_, Queue>) -> Turn<'_, ()> {
+        let _section = Section::begin(slf, self);
+        match self.unfinished.load(Relaxed) {
+            0 => Turn::Done(()),
+            _ => Turn::Wait(self.joining.take(slf.py())),
+        }
     }
 
     fn drop_items(&self, slf: &Bound<'_, Queue>) -> PyResult<()> {
@@ -299,6 +365,37 @@ pub(super) fn too_many_done() -> PyErr {
     PyValueError::new_err("task_done() called too many times")
 }
 
+/// Why an operation did nothing.
+enum Stop {
+    Refused(Refusal),
+    Raised(PyErr),
+}
+
+impl Stop {
+    fn error(self, py: Python<'_>) -> PyErr {
+        match self {
+            Self::Refused(refusal) => refusal.error(py),
+            Self::Raised(error) => error,
+        }
+    }
+}
+
+impl From<PyErr> for Stop {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
+}
+
+fn refuse<T>(refusal: Refusal) -> Result<T, Stop> {
+    Err(Stop::Refused(refusal))
+}
+
+/// What became of an operation of a task.
+pub(super) enum Turn<'a, T> {
+    Done(T),
+    Wait(Ticket<'a>),
+}
+
 /// The time in which the calling thread has the mutex.
 struct Section<'a, 'py> {
     slf: &'a Bound<'py, Queue>,
@@ -312,9 +409,14 @@ impl<'a, 'py> Section<'a, 'py> {
         if !lock.raw.try_lock() {
             block(py, &lock.raw, None, |wait| lock.raw.lock_with(wait))?;
         }
+        Ok(Self::begin(slf, open))
+    }
+
+    /// With the mutex, which the caller has taken.
+    fn begin(slf: &'a Bound<'py, Queue>, open: &'a Open) -> Self {
         let section = Self { slf, open };
         section.hold();
-        Ok(section)
+        section
     }
 
     /// Only where methods of the class run: see the module.
@@ -357,13 +459,12 @@ impl<'a, 'py> Section<'a, 'py> {
         item: &Bound<'py, PyAny>,
         patience: Patience,
         woken: &mut bool,
-    ) -> PyResult<()> {
+    ) -> Result<(), Stop> {
         let (slf, open) = (self.slf, self.open);
         let is_full = || {
             let maxsize = slf.get().maxsize();
             Ok::<_, PyErr>(maxsize > 0 && open.qsize(slf)? >= maxsize)
         };
-        let refuse = |refusal: Refusal| Err(refusal.error(slf.py()));
         if open.is_shut_down() {
             return refuse(Refusal::ShutDown);
         }
@@ -382,9 +483,8 @@ impl<'a, 'py> Section<'a, 'py> {
     }
 
     /// As [`put`](Self::put).
-    fn get(&mut self, patience: Patience, woken: &mut bool) -> PyResult<Bound<'py, PyAny>> {
+    fn get(&mut self, patience: Patience, woken: &mut bool) -> Result<Bound<'py, PyAny>, Stop> {
         let (slf, open) = (self.slf, self.open);
-        let refuse = |refusal: Refusal| Err(refusal.error(slf.py()));
         let mut limit = Limit::new(patience);
         while open.qsize(slf)? == 0 {
             if open.is_shut_down() {

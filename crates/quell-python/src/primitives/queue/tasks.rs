@@ -1,0 +1,109 @@
+//! `put_async`, `get_async` and `join_async`.
+
+use pyo3::prelude::*;
+use quell::queue::{GetError, PutError};
+
+use super::lean::Lean;
+use super::open::{Open, Turn};
+use super::refusal::Refusal;
+use super::{Body, Queue};
+use crate::primitives::awaiting::Operation;
+
+/// What a future does with the GIL, which its poll holds.
+fn attached<R>(f: impl FnOnce(Python<'_>) -> R) -> R {
+    // SAFETY: operations are polled attached.
+    f(unsafe { Python::assume_attached() })
+}
+
+pub(super) fn put(slf: &Bound<'_, Queue>, item: Py<PyAny>) -> PyResult<Py<Operation>> {
+    let queue = slf.clone().unbind();
+    Operation::new(slf.py(), "put_async", async move {
+        let put = match &queue.get().lean {
+            Lean::Fifo(items) => items.put_async(item).await,
+            Lean::Lifo(items) => items.put_async(item).await,
+            Lean::None => Err(PutError::ShutDown(item)),
+        };
+        match put {
+            Ok(()) => {}
+            Err(error) => put_open(&queue, error.into_item()).await?,
+        }
+        Ok(attached(|py| py.None()))
+    })
+}
+
+pub(super) fn get(slf: &Bound<'_, Queue>) -> PyResult<Py<Operation>> {
+    let queue = slf.clone().unbind();
+    Operation::new(slf.py(), "get_async", async move {
+        let got = match &queue.get().lean {
+            Lean::Fifo(items) => items.get_async().await,
+            Lean::Lifo(items) => items.get_async().await,
+            Lean::None => Err(GetError::ShutDown),
+        };
+        match got {
+            Ok(item) => Ok(item),
+            Err(_) => get_open(&queue).await,
+        }
+    })
+}
+
+pub(super) fn join(slf: &Bound<'_, Queue>) -> PyResult<Py<Operation>> {
+    let queue = slf.clone().unbind();
+    Operation::new(slf.py(), "join_async", async move {
+        if let Body::Lean(_) = queue.get().body() {
+            match &queue.get().lean {
+                Lean::Fifo(items) => items.join_async().await,
+                Lean::Lifo(items) => items.join_async().await,
+                Lean::None => {}
+            }
+        }
+        // It may have been opened meanwhile, and then nothing was done.
+        if let Some(open) = queue.get().open.get() {
+            join_open(&queue, open).await?;
+        }
+        Ok(attached(|py| py.None()))
+    })
+}
+
+/// The open queue, if a queue of the core was shut down because it was opened.
+fn opened(queue: &Py<Queue>) -> PyResult<&Open> {
+    queue
+        .get()
+        .open
+        .get()
+        .map(|open| &**open)
+        .ok_or_else(|| attached(|py| Refusal::ShutDown.error(py)))
+}
+
+async fn put_open(queue: &Py<Queue>, item: Py<PyAny>) -> PyResult<()> {
+    let open = opened(queue)?;
+    loop {
+        open.mutex.get().raw.lock_async().await;
+        let turn = attached(|py| open.put_now(queue.bind(py), item.bind(py)))?;
+        match turn {
+            Turn::Done(()) => return Ok(()),
+            Turn::Wait(ticket) => ticket.wait().await,
+        }
+    }
+}
+
+async fn get_open(queue: &Py<Queue>) -> PyResult<Py<PyAny>> {
+    let open = opened(queue)?;
+    loop {
+        open.mutex.get().raw.lock_async().await;
+        let turn = attached(|py| open.get_now(queue.bind(py)))?;
+        match turn {
+            Turn::Done(item) => return Ok(item),
+            Turn::Wait(ticket) => ticket.wait().await,
+        }
+    }
+}
+
+async fn join_open(queue: &Py<Queue>, open: &Open) -> PyResult<()> {
+    loop {
+        open.mutex.get().raw.lock_async().await;
+        match attached(|py| open.join_now(queue.bind(py))) {
+            Turn::Done(()) => return Ok(()),
+            Turn::Wait(ticket) => ticket.wait().await,
+        }
+    }
+}
