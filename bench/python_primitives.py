@@ -1,19 +1,24 @@
 """The Python primitives against the standard library's: nanoseconds for each operation, in one run.
 
     python bench/python_primitives.py [--reps 31] [--filter REGEX] [--json FILE]
+    python bench/python_primitives.py --book FILE RESULT...
 
 Both sides are measured in turns, so that noise hits both; the table gives medians. One thread is measured with
-its processor time, two threads with wall time.
+its processor time, two threads with wall time. The second form writes the results of several interpreters into the book's
+chapter.
 """
 
 import argparse
 import asyncio
+import dataclasses
 import gc
 import json
+import os
+import pathlib
+import platform
 import queue
 import re
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -46,8 +51,8 @@ def filled(event: Any) -> Any:
     return event
 
 
-def pair(a: Callable[[], None], b: Callable[[], None]) -> float:
-    threads = [threading.Thread(target=f) for f in (a, b)]
+def pair(*functions: Callable[[], None]) -> float:
+    threads = [threading.Thread(target=f) for f in functions]
     begin = time.perf_counter()
     for thread in threads:
         thread.start()
@@ -136,6 +141,46 @@ def ping_pong_lock(make: Callable[[], Any]) -> Work:
     return run
 
 
+def ping_pong_condition(make: Callable[[], Any]) -> Work:
+    def run(n: int) -> float:
+        condition = make()
+        turn = [0]
+
+        def player(me: int) -> Callable[[], None]:
+            def play() -> None:
+                for _ in range(n):
+                    with condition:
+                        while turn[0] != me:
+                            condition.wait()
+                        turn[0] = 1 - me
+                        condition.notify()
+
+            return play
+
+        return pair(player(0), player(1)) / n
+
+    return run
+
+
+def two_and_two(make: Callable[[], Any]) -> Work:
+    """Items from two threads to two others; seconds for one."""
+
+    def run(n: int) -> float:
+        q = make()
+
+        def put() -> None:
+            for i in range(n):
+                q.put(i)
+
+        def get() -> None:
+            for _ in range(n):
+                q.get()
+
+        return pair(put, get, put, get) / n / 2
+
+    return run
+
+
 def asyncio_timeout() -> Work:
     def run(n: int) -> float:
         async def work() -> float:
@@ -155,13 +200,13 @@ def empty() -> Work:
 
 
 def classes(name: str) -> tuple[Any, Any]:
-    standard = queue if name == "Queue" else threading
+    standard = queue if hasattr(queue, name) else threading
     return getattr(standard, name), getattr(quell, name)
 
 
-def both(name: str, statement: str) -> tuple[Work, Work]:
+def both(name: str, statement: str, *args: Any) -> tuple[Work, Work]:
     theirs, ours = classes(name)
-    return loop(theirs, statement), loop(ours, statement)
+    return loop(lambda: theirs(*args), statement), loop(lambda: ours(*args), statement)
 
 
 def set_event() -> tuple[Work, Work]:
@@ -184,40 +229,173 @@ def against(theirs: Work, statement: str) -> tuple[Work, Work]:
     return theirs, loop(lambda: None, statement)
 
 
-#: name, goal (ours over theirs, or nanoseconds), theirs and ours
-ROWS: list[tuple[str, str, tuple[Work, Work]]] = [
-    ("Lock acquire + release", "≤ .40", both("Lock", "o.acquire()\no.release()")),
-    ("Lock with", "≤ .35", both("Lock", "with o: pass")),
-    ("Lock acquire(timeout=1) + release", "", both("Lock", "o.acquire(timeout=1)\no.release()")),
-    ("RLock acquire + release", "≤ .40", both("RLock", "o.acquire()\no.release()")),
-    ("RLock with", "≤ .35", both("RLock", "with o: pass")),
-    ("Event set", "≤ .025", both("Event", "o.set()")),
-    ("Event wait (set)", "≤ .04", set_event()),
-    ("Queue put + get", "≤ .02", both("Queue", "o.put(x)\no.get()")),
-    (
-        "with timeout(5), against asyncio.timeout",
-        "≤ 500 ns, ≤ .25",
-        against(asyncio_timeout(), "with quell.timeout(5): pass"),
+@dataclasses.dataclass
+class Row:
+    """One thing that is measured."""
+
+    name: str
+    make: Callable[[], tuple[Work, Work]]
+    #: The largest ratio of ours over theirs that is good enough, or nanoseconds.
+    ratio: float | None = None
+    nanoseconds: float | None = None
+    #: How often, where two threads take part: starting them must not count.
+    count: int | None = None
+
+    def goal(self) -> str:
+        goals = []
+        if self.nanoseconds:
+            goals.append(f"≤ {self.nanoseconds:g} ns")
+        if self.ratio:
+            goals.append(
+                f"{1 / self.ratio:.0f} × faster" if self.ratio < 0.2 else f"≤ {self.ratio:.2f}"
+            )
+        return ", ".join(goals)
+
+    def reached(self, ours: float, ratio: float) -> bool | None:
+        if self.ratio is None and self.nanoseconds is None:
+            return None
+        return (self.ratio is None or ratio <= self.ratio) and (
+            self.nanoseconds is None or ours <= self.nanoseconds
+        )
+
+
+SEMAPHORES = ("Semaphore", "BoundedSemaphore")
+
+ROWS = [
+    Row("Lock acquire + release", lambda: both("Lock", "o.acquire()\no.release()"), 0.40),
+    Row("Lock with", lambda: both("Lock", "with o: pass"), 0.35),
+    Row(
+        "Lock acquire(timeout=1) + release",
+        lambda: both("Lock", "o.acquire(timeout=1)\no.release()"),
     ),
-    ("with mask()", "≤ 100 ns", against(empty(), "with quell.mask(): pass")),
-    ("with shield()", "≤ 100 ns", against(empty(), "with quell.shield(): pass")),
-    ("create a Lock", "", creation("Lock")),
-    ("Queue, two threads", "≤ .06", threads(transfer, "Queue")),
-    ("Queue(100), two threads", "≤ .40", threads(transfer, "Queue", 100)),
-    ("Event ping-pong", "≤ .60", threads(ping_pong_event, "Event")),
-    ("Queue ping-pong", "≤ .60", threads(ping_pong_queue, "Queue")),
-    ("Lock ping-pong", "≤ 1.0", threads(ping_pong_lock, "Lock")),
+    Row("RLock acquire + release", lambda: both("RLock", "o.acquire()\no.release()"), 0.40),
+    Row("RLock with", lambda: both("RLock", "with o: pass"), 0.35),
+    *(
+        Row(
+            f"{name} acquire + release",
+            lambda name=name: both(name, "o.acquire()\no.release()"),
+            1 / 30,
+        )
+        for name in SEMAPHORES
+    ),
+    Row("Condition with + notify", lambda: both("Condition", "with o: o.notify()"), 1 / 8),
+    Row("Event set", lambda: both("Event", "o.set()"), 1 / 40),
+    Row("Event wait (set)", set_event, 1 / 25),
+    Row("Barrier(1) wait", lambda: both("Barrier", "o.wait()", 1), 1 / 50),
+    Row("Queue put + get", lambda: both("Queue", "o.put(x)\no.get()"), 1 / 50),
+    Row("LifoQueue put + get", lambda: both("LifoQueue", "o.put(x)\no.get()"), 1 / 50),
+    Row("PriorityQueue put + get", lambda: both("PriorityQueue", "o.put(x)\no.get()"), 1 / 20),
+    Row(
+        "PriorityQueue 10 puts + 10 gets",
+        lambda: both("PriorityQueue", "for i in range(10): o.put(i)\nfor i in range(10): o.get()"),
+    ),
+    Row("SimpleQueue put + get", lambda: both("SimpleQueue", "o.put(x)\no.get()"), 0.90),
+    Row(
+        "with timeout(5), against asyncio.timeout",
+        lambda: against(asyncio_timeout(), "with quell.timeout(5): pass"),
+        0.25,
+        500,
+    ),
+    Row("with mask()", lambda: against(empty(), "with quell.mask(): pass"), nanoseconds=100),
+    Row("with shield()", lambda: against(empty(), "with quell.shield(): pass"), nanoseconds=100),
+    Row("create a Lock", lambda: creation("Lock")),
+    Row("create a Queue", lambda: creation("Queue")),
+    Row("Queue, 1 to 1", lambda: threads(transfer, "Queue"), 0.06, count=20_000),
+    Row("Queue, 2 to 2", lambda: threads(two_and_two, "Queue"), 0.06, count=10_000),
+    Row("Queue(100), 1 to 1", lambda: threads(transfer, "Queue", 100), 0.40, count=20_000),
+    Row("Event ping-pong", lambda: threads(ping_pong_event, "Event"), 0.60, count=2_000),
+    Row("Queue ping-pong", lambda: threads(ping_pong_queue, "Queue"), 0.60, count=2_000),
+    Row("Condition ping-pong", lambda: threads(ping_pong_condition, "Condition"), 1.0, count=2_000),
+    Row("Lock ping-pong", lambda: threads(ping_pong_lock, "Lock"), 1.0, count=2_000),
+    Row("SimpleQueue ping-pong", lambda: threads(ping_pong_queue, "SimpleQueue"), 1.0, count=2_000),
 ]
 
 
-#: How often, where two threads take part: starting them must not count.
-PAIRS = {
-    "Queue, two threads": 20_000,
-    "Queue(100), two threads": 20_000,
-    "Event ping-pong": 2_000,
-    "Queue ping-pong": 2_000,
-    "Lock ping-pong": 2_000,
-}
+def count_for(row: Row, work: Work, milliseconds: float) -> int:
+    work(20)
+    if row.count:
+        return max(20, int(row.count * milliseconds / 2))
+    one = max(work(50), 1e-9)
+    return max(5, int(milliseconds / 1000 / one / REPEATED))
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    gc.disable()
+    results: dict[str, Any] = {}
+    print(f"Python {platform.python_version()}, ns for one, medians of {options.reps}")
+    print(f"{'':42}{'theirs':>10}{'ours':>10}{'ratio':>8}  goal")
+    for row in ROWS:
+        if not re.search(options.filter, row.name):
+            continue
+        try:
+            works = row.make()
+        except AttributeError as error:
+            print(f"{row.name}: {error}")
+            continue
+        counts = [count_for(row, work, options.milliseconds) for work in works]
+        times: tuple[list[float], list[float]] = ([], [])
+        for rep in range(options.reps):
+            for i in (0, 1) if rep % 2 else (1, 0):
+                times[i].append(works[i](counts[i]) * 1e9)
+        ratios = sorted(b / a for a, b in zip(*times, strict=True))
+        theirs, ours = (statistics.median(t) for t in times)
+        ratio = statistics.median(ratios)
+        results[row.name] = {
+            "theirs": theirs,
+            "ours": ours,
+            "ratio": ratio,
+            "quartiles": [ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]],
+        }
+        print(f"{row.name:42}{theirs:10.1f}{ours:10.1f}{ratio:8.3f}  {row.goal()}", flush=True)
+    return {
+        "python": platform.python_version(),
+        "measured": time.strftime("%Y-%m-%d"),
+        "machine": f"{platform.system()} {platform.release()} on {platform.machine()}",
+        "load": os.getloadavg()[0],
+        "repetitions": options.reps,
+        "rows": results,
+    }
+
+
+BEGIN = "<!-- Generated by `cargo xtask bench python`, from here … -->"
+END = "<!-- … to here. -->"
+
+
+def cell(row: Row, result: dict[str, Any] | None) -> str:
+    if result is None:
+        return ""
+    ours, ratio = result["ours"], result["ratio"]
+    text = f"{1 / ratio:.1f} × faster" if ratio < 0.2 else f"{ratio:.2f}"
+    if row.ratio is None and row.nanoseconds:
+        text = f"{ours:.0f} ns"
+    elif row.nanoseconds:
+        text = f"{ours:.0f} ns, {text}"
+    else:
+        text += f" ({ours:.0f} ns)"
+    return f"**{text}**" if row.reached(ours, ratio) is False else text
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    lines = [
+        f"- CPython {r['python']}: {r['measured']}, {r['machine']}, load {r['load']:.1f}, "
+        f"{r['repetitions']} repetitions"
+        for r in results
+    ]
+    lines += ["", "| | goal | " + " | ".join(r["python"] for r in results) + " |"]
+    lines += ["| --- | --- |" + " --- |" * len(results)]
+    for row in ROWS:
+        cells = [cell(row, r["rows"].get(row.name)) for r in results]
+        if any(cells):
+            lines.append(f"| {row.name} | {row.goal()} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def write_book(chapter: pathlib.Path, files: list[str]) -> None:
+    results = [json.loads(pathlib.Path(file).read_text()) for file in files]
+    text = chapter.read_text()
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    chapter.write_text(f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{after}")
 
 
 def main() -> None:
@@ -227,34 +405,16 @@ def main() -> None:
     parser.add_argument("--reps", type=int, default=31)
     parser.add_argument("--milliseconds", type=float, default=2)
     parser.add_argument("--filter", default="")
-    parser.add_argument("--json")
+    parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--book", type=pathlib.Path)
+    parser.add_argument("results", nargs="*")
     options = parser.parse_args()
-    gc.disable()
-    results = {}
-    print(f"Python {sys.version.split()[0]}, ns for one, medians of {options.reps}")
-    print(f"{'':42}{'theirs':>10}{'ours':>10}{'ratio':>8}  goal")
-    for name, goal, (theirs, ours) in ROWS:
-        if not re.search(options.filter, name):
-            continue
-        counts = []
-        for work in (theirs, ours):
-            work(20)
-            if name in PAIRS:
-                counts.append(PAIRS[name])
-                continue
-            one = max(work(50), 1e-9)
-            counts.append(max(20, int(options.milliseconds / 1000 / one / REPEATED)))
-        times: tuple[list[float], list[float]] = ([], [])
-        for _ in range(options.reps):
-            for i, work in enumerate((theirs, ours)):
-                times[i].append(work(counts[i]) * 1e9)
-        ratio = statistics.median(b / a for a, b in zip(*times, strict=True))
-        medians = [statistics.median(t) for t in times]
-        results[name] = {"theirs": medians[0], "ours": medians[1], "ratio": ratio, "goal": goal}
-        print(f"{name:42}{medians[0]:10.1f}{medians[1]:10.1f}{ratio:8.3f}  {goal}", flush=True)
+    if options.book:
+        write_book(options.book, options.results)
+        return
+    results = measure(options)
     if options.json:
-        with open(options.json, "w") as file:
-            json.dump({"python": sys.version.split()[0], "rows": results}, file, indent=2)
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

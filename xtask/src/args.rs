@@ -11,7 +11,8 @@ usage: cargo xtask CHORE [OPTIONS]
   test      build and test everything, on every CPython 3.11 or later of this machine
   lint      formatting, clippy, ruff, documentation, links, licences and sources of dependencies
   ci        lint, then test
-  bench     measure: `bench core` sets the core beside other crates, and writes bench/results and the book's chapter
+  bench     measure: `bench core` sets the core beside other crates, `bench python` the package beside the standard
+            library on each interpreter; writes bench/results and the book's chapter
   header    write the C header, crates/quell-capi/include/quell.h
   install-c PREFIX
             build libquell and install it, its header and its pkg-config file into PREFIX/lib and PREFIX/include
@@ -30,6 +31,7 @@ options of test, ci and wheel
 options of bench
   --rows TEXT       only rows with TEXT in their name; given again: with all of them
   --quick           a first impression in seconds; writes nothing
+  --only VERSION    python: as above
 
 environment
   QUELL_PYTHONS     the interpreters to use instead of all that are found: paths or names, separated by ':'
@@ -50,12 +52,38 @@ pub(crate) enum Chore {
     Bench(BenchOptions),
 }
 
+/// What to measure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Side {
+    #[default]
+    Core,
+    Python,
+}
+
 /// What to measure, and how long.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct BenchOptions {
+    pub(crate) side: Side,
+    only: Vec<String>,
     /// Only rows whose name contains all of these.
     pub(crate) rows: Vec<String>,
     pub(crate) quick: bool,
+}
+
+impl BenchOptions {
+    /// Whether `--only` lets an interpreter of this version through.
+    pub(crate) fn admits(&self, version: &str) -> bool {
+        admits(&self.only, version)
+    }
+}
+
+/// Whether one of these, `3.12` or `3.12.1`, is the version; if there are any.
+fn admits(only: &[String], version: &str) -> bool {
+    let is = |wanted: &String| {
+        let rest = version.strip_prefix(wanted.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    only.is_empty() || only.iter().any(is)
 }
 
 /// Which tests, on which interpreters.
@@ -93,11 +121,7 @@ impl Options {
 
     /// Whether `--only` lets an interpreter of this version (`3.12.1`) through.
     pub(crate) fn admits(&self, version: &str) -> bool {
-        self.only.is_empty()
-            || self.only.iter().any(|wanted| {
-                version == wanted
-                    || version.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('.'))
-            })
+        admits(&self.only, version)
     }
 
     /// Whether only a part of the suites was asked for.
@@ -176,17 +200,22 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Chore, String> {
 /// What follows `bench`.
 fn bench(words: &[String]) -> Result<Chore, String> {
     let Some((suite, rest)) = words.split_first() else {
-        return Err("bench needs to know what: core".into());
+        return Err("bench needs to know what: core or python".into());
     };
-    if suite != "core" {
-        return Err(format!("bench knows core, not {suite:?}"));
-    }
-    let mut options = BenchOptions::default();
+    let side = match suite.as_str() {
+        "core" => Side::Core,
+        "python" => Side::Python,
+        other => return Err(format!("bench knows core and python, not {other:?}")),
+    };
+    let mut options = BenchOptions { side, ..BenchOptions::default() };
     let mut rest = rest.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
             "--quick" => options.quick = true,
             "--rows" => options.rows.push(rest.next().ok_or("--rows needs a value")?.clone()),
+            "--only" if side == Side::Python => {
+                options.only.push(rest.next().ok_or("--only needs a value")?.clone());
+            }
             other => match other.strip_prefix("--rows=") {
                 Some(text) => options.rows.push(text.to_owned()),
                 None => return Err(format!("unknown option {other}")),
@@ -198,7 +227,7 @@ fn bench(words: &[String]) -> Result<Chore, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BenchOptions, Chore, Options, parse};
+    use super::{BenchOptions, Chore, Options, Side, parse};
 
     fn words(line: &str) -> Result<Chore, String> {
         parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
@@ -243,10 +272,13 @@ mod tests {
     #[test]
     fn bench_has_options_of_its_own() {
         let rows = vec!["lock".to_owned(), "long".to_owned()];
-        let wanted = Chore::Bench(BenchOptions { rows, quick: true });
+        let wanted = Chore::Bench(BenchOptions { rows, quick: true, ..BenchOptions::default() });
         assert_eq!(words("bench core --rows lock --quick --rows=long").unwrap(), wanted);
+        let Ok(Chore::Bench(python)) = words("bench python --only 3.12") else { panic!() };
+        assert!(python.side == Side::Python && python.admits("3.12.1") && !python.admits("3.13.0"));
         assert!(words("bench").unwrap_err().contains("core"));
-        assert!(words("bench python").unwrap_err().contains("python"));
+        assert!(words("bench ruby").unwrap_err().contains("ruby"));
+        assert!(words("bench core --only 3.12").unwrap_err().contains("--only"));
         assert!(words("bench core --rust").unwrap_err().contains("--rust"));
         assert!(words("bench core --rows").unwrap_err().contains("needs a value"));
     }

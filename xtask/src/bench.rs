@@ -1,23 +1,82 @@
-//! `cargo xtask bench core`: measures the core beside other crates, and brings the book's chapter up to date.
+//! `cargo xtask bench core` measures the core beside other crates, `cargo xtask bench python` the package beside the standard
+//! library on each interpreter; both bring the book's chapter up to date.
 //!
-//! The measuring is done by the package in `bench/`, which is a workspace of its own so that the crates it measures
+//! The core's measuring is done by the package in `bench/`, which is a workspace of its own so that the crates it measures
 //! against stay out of `Cargo.lock`. It is built for the processors of a release, in a target folder of its own.
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::args::BenchOptions;
+use crate::args::{BenchOptions, Side};
 use crate::builds;
+use crate::pythons;
 use crate::session::{Kind, Session};
 use crate::suites;
+use crate::venv;
 use crate::workspace;
 
 /// The longest that measuring may take.
 const LIMIT: Duration = Duration::from_secs(3600);
 
 /// Builds and runs what measures.
-pub(crate) fn run(session: &mut Session, options: &BenchOptions) {
+///
+/// # Errors
+/// When no interpreter is found, or maturin cannot be installed.
+pub(crate) fn run(session: &mut Session, options: &BenchOptions) -> anyhow::Result<()> {
+    match options.side {
+        Side::Core => core(session, options),
+        Side::Python => python(session, options)?,
+    }
+    Ok(())
+}
+
+/// Everything is built first: a build that runs while something is measured would be measured too.
+fn python(session: &mut Session, options: &BenchOptions) -> anyhow::Result<()> {
+    let found = pythons::find()?;
+    let tools = venv::tools(session, &found)?;
+    let mut ready = Vec::new();
+    for interpreter in found.iter().filter(|python| options.admits(&python.version)) {
+        let Some(environment) = venv::of(session, &tools, interpreter) else { continue };
+        if builds::extension(session, &tools, interpreter, &environment) {
+            ready.push((interpreter, environment));
+        }
+    }
+    let mut results = Vec::new();
+    for (interpreter, environment) in &ready {
+        let mut command = environment.command("python");
+        command.arg(script());
+        // Names that contain all of these.
+        let pattern: String = options.rows.iter().map(|text| format!("(?=.*{text})")).collect();
+        command.args(["--filter", &pattern]);
+        let result = workspace::bench_results_of(&interpreter.tag);
+        match options.quick {
+            true => command.args(["--reps", "5", "--milliseconds", "0.5"]),
+            false => command.arg("--json").arg(&result),
+        };
+        if session.step(format!("{}: bench", interpreter.tag), Kind::Chore, LIMIT, command) {
+            results.push(result);
+        }
+    }
+    // A part of the rows does not make a table.
+    if let (false, true, Some((_, environment))) =
+        (options.quick, options.rows.is_empty(), ready.first())
+    {
+        let mut command = environment.command("python");
+        command.arg(script()).arg("--book").arg(workspace::book().join("performance-python.md"));
+        session.step("bench: table", Kind::Chore, LIMIT, {
+            command.args(results);
+            command
+        });
+    }
+    Ok(())
+}
+
+fn script() -> PathBuf {
+    workspace::bench().join("python_primitives.py")
+}
+
+fn core(session: &mut Session, options: &BenchOptions) {
     if !session.step("bench: build", Kind::Chore, builds::LIMIT, cargo("build")) {
         return;
     }

@@ -101,7 +101,7 @@ fn perform(chore: &Chore) -> anyhow::Result<bool> {
         }
         Chore::Bench(options) => {
             let mut session = session::Session::new();
-            bench::run(&mut session, options);
+            bench::run(&mut session, options)?;
             Ok(session.close())
         }
         Chore::Wheel(options) => {

@@ -78,6 +78,11 @@ pub(crate) fn bench_results() -> PathBuf {
     bench().join("results/core.json")
 }
 
+/// What was measured of the package on one interpreter.
+pub(crate) fn bench_results_of(tag: &str) -> PathBuf {
+    bench().join(format!("results/python-{tag}.json"))
+}
+
 /// The sources of the book.
 pub(crate) fn book() -> PathBuf {
     root().join("docs/src")
