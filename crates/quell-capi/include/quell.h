@@ -61,9 +61,11 @@
 #ifndef QUELL_H
 #define QUELL_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /** The version of quell that this header belongs to. */
 #define QUELL_VERSION "0.1.0"
@@ -903,6 +905,95 @@ quell_status quell_queue_shutdown(quell_queue *queue,
  * QUELL_OK. QUELL_BUSY: somebody waits at it; it was not freed. Shut it down first.
  */
 quell_status quell_queue_free(quell_queue *queue);
+
+/**
+ * Reads up to `size` bytes, as read(2): waits until there is something to read, or the deadline, and writes how much was read
+ * to `count`, unless that is NULL. 0 is the end. With QUELL_NOW it reads what is there. A signal that the program handles
+ * does not end it.
+ *
+ * Interruption point. QUELL_OK: bytes that were read are never discarded, the interrupt stays pending. QUELL_INTERRUPTED,
+ * QUELL_TIMED_OUT: nothing was read. QUELL_SYSTEM: errno says why.
+ */
+QUELL_MUST_USE
+quell_status quell_read(int fd,
+                        void *buffer,
+                        size_t size,
+                        size_t *count,
+                        quell_deadline deadline);
+
+/**
+ * Writes up to `size` bytes, as write(2): waits until some can be written, or the deadline, and writes how many were to
+ * `count`, unless that is NULL; that may be fewer. With QUELL_NOW it writes what there is room for. A signal that the
+ * program handles does not end it; SIGPIPE is sent as ever.
+ *
+ * Interruption point. QUELL_OK: bytes that were written are always told, the interrupt stays pending. QUELL_INTERRUPTED,
+ * QUELL_TIMED_OUT: nothing was written. QUELL_SYSTEM: errno says why.
+ */
+QUELL_MUST_USE
+quell_status quell_write(int fd,
+                         const void *buffer,
+                         size_t size,
+                         size_t *count,
+                         quell_deadline deadline);
+
+/**
+ * Waits until one of `count` descriptors is ready, as poll(2), or the deadline, and writes how many are to `ready`, unless
+ * that is NULL. With QUELL_NOW it only looks. A signal that the program handles does not end it.
+ *
+ * Interruption point. QUELL_OK: one at least. QUELL_INTERRUPTED, QUELL_TIMED_OUT. QUELL_SYSTEM: errno says why.
+ */
+QUELL_MUST_USE
+quell_status quell_poll(struct pollfd *fds,
+                        nfds_t count,
+                        size_t *ready,
+                        quell_deadline deadline);
+
+/**
+ * Waits for a child process, as waitpid(2), or until the deadline; writes which one it was to `waited` and its status to
+ * `status`, unless those are NULL. With QUELL_NOW it only looks. With WNOHANG in `options` too; there, QUELL_OK and a
+ * `waited` of 0 say that there was nothing. A signal that the program handles does not end it.
+ *
+ * Interruption point. QUELL_OK. QUELL_INTERRUPTED, QUELL_TIMED_OUT: the child is still there to be waited for.
+ * QUELL_SYSTEM: errno says why.
+ */
+QUELL_MUST_USE
+quell_status quell_waitpid(pid_t child,
+                           int *status,
+                           int options,
+                           pid_t *waited,
+                           quell_deadline deadline);
+
+/**
+ * Makes any other system call, by its number (`SYS_accept4`, say), with `arguments`, which has six places; and writes what the
+ * kernel answered to `result`, unless that is NULL. The deadline is kept by quell; one that has passed keeps the call from
+ * being made. A call that a signal of the program has ended with EINTR is made again with the same arguments.
+ *
+ * Interruption point. QUELL_OK: the call has done something, if only in part, and the interrupt stays pending.
+ * QUELL_INTERRUPTED, QUELL_TIMED_OUT: it has done nothing, as far as the kernel keeps that promise for the call: the book
+ * has a table. QUELL_SYSTEM: errno says why.
+ *
+ * The call must return in this thread to where it was made: no fork, vfork, clone that shares the stack, rt_sigreturn.
+ */
+QUELL_MUST_USE
+quell_status quell_syscall(long number,
+                           const size_t *arguments,
+                           ptrdiff_t *result,
+                           quell_deadline deadline);
+
+/**
+ * Chooses the signal that ends system calls, instead of SIGURG: a real-time signal, or a standard one whose default is to be
+ * ignored. To be called before the first system call is made through quell, once. A handler that the program has for it
+ * goes on being called. Does not block.
+ *
+ * QUELL_OK. QUELL_INVALID: it is too late, or there is no such signal; nothing has changed.
+ */
+quell_status quell_set_signal(int signal);
+
+/**
+ * The signal that ends system calls; installs its handler, if that has not been done. 0 if it cannot be had. Do not block
+ * it in threads that are to be interrupted in system calls. Does not block.
+ */
+int quell_get_signal(void);
 
 /**
  * What fork requires in the child's only thread, if the fork went around libc. After fork() it is done already, and doing it

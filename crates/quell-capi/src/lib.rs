@@ -36,6 +36,9 @@ pub mod barrier;
 
 pub mod queue;
 
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub mod io;
+
 pub mod fork;
 
 mod object;

@@ -103,11 +103,13 @@ pub(crate) struct Failure {
     status: quell_status,
     /// What happened, if there is more to say than the status does.
     what: Option<String>,
+    /// For errno.
+    code: Option<i32>,
 }
 
 impl Failure {
     pub(crate) fn new(status: quell_status, what: impl Into<String>) -> Failure {
-        Failure { status, what: Some(what.into()) }
+        Failure { status, what: Some(what.into()), code: None }
     }
 
     pub(crate) fn invalid(what: impl Into<String>) -> Failure {
@@ -116,7 +118,7 @@ impl Failure {
 
     /// What the system has just refused, with its reason.
     pub(crate) fn system(error: &std::io::Error) -> Failure {
-        Failure::new(QUELL_SYSTEM, error.to_string())
+        Failure { code: error.raw_os_error(), ..Failure::new(QUELL_SYSTEM, error.to_string()) }
     }
 
     fn panicked(payload: &(dyn Any + Send)) -> Failure {
@@ -134,13 +136,27 @@ impl Failure {
         let _ = LAST.try_with(|last| {
             *last.borrow_mut() = Last { function, status, what: self.what, text: None };
         });
+        if let Some(code) = self.code {
+            // SAFETY: the thread's own errno, which is always there. The last thing that is done.
+            unsafe { *errno() = code };
+        }
         status
     }
 }
 
+/// Where the calling thread's errno is.
+fn errno() -> *mut i32 {
+    #[cfg(target_os = "linux")]
+    // SAFETY: no obligations.
+    return unsafe { libc::__errno_location() };
+    #[cfg(not(target_os = "linux"))]
+    // SAFETY: no obligations.
+    return unsafe { libc::__error() };
+}
+
 impl From<quell_status> for Failure {
     fn from(status: quell_status) -> Failure {
-        Failure { status, what: None }
+        Failure { status, what: None, code: None }
     }
 }
 

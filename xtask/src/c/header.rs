@@ -2,7 +2,9 @@
 //! using it needs no Rust; `lint` verifies that it is the one that would be written.
 
 use anyhow::Context;
-use cbindgen::{Config, DocumentationStyle, EnumConfig, FunctionConfig, Language, Style};
+use cbindgen::{
+    Config, DocumentationStyle, EnumConfig, ExportConfig, FunctionConfig, Language, Style,
+};
 
 use crate::workspace;
 
@@ -57,12 +59,18 @@ fn text() -> anyhow::Result<String> {
         header: Some(preamble.trim_end().to_owned()),
         include_guard: Some("QUELL_H".to_owned()),
         no_includes: true,
-        sys_includes: ["stdbool.h", "stddef.h", "stdint.h"].map(str::to_owned).to_vec(),
+        sys_includes: ["poll.h", "stdbool.h", "stddef.h", "stdint.h", "sys/types.h"]
+            .map(str::to_owned)
+            .to_vec(),
         after_includes: Some(format!("\n{}", macros.trim_end())),
         documentation_style: DocumentationStyle::Doxy,
         usize_is_size_t: true,
         line_length: 100,
         tab_width: 4,
+        export: ExportConfig {
+            rename: [("pollfd".to_owned(), "struct pollfd".to_owned())].into(),
+            ..ExportConfig::default()
+        },
         enumeration: EnumConfig { enum_class: false, ..EnumConfig::default() },
         function: FunctionConfig {
             must_use: Some("QUELL_MUST_USE".to_owned()),

@@ -89,7 +89,9 @@ pub(super) fn run_all(way: Way, filter: Option<&String>) -> anyhow::Result<bool>
         };
     }
     if filter.is_none() {
-        for source in sources(&workspace::c_examples())? {
+        let mut examples = sources(&workspace::c_examples())?;
+        examples.extend(documented()?);
+        for source in examples {
             let name = format!("example {}", stem(&source));
             let ran = match compile(way, &source)? {
                 Some(program) => runs(way, &name, &program, None)?,
@@ -121,6 +123,41 @@ fn sources(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         .collect();
     sources.sort();
     Ok(sources)
+}
+
+/// The programs in the documents, each in a file of its own, named after its document and its line there.
+fn documented() -> anyhow::Result<Vec<PathBuf>> {
+    let folder = workspace::c_stage().join("documents");
+    std::fs::create_dir_all(&folder)?;
+    let mut sources = Vec::new();
+    for document in [workspace::root().join("README.md"), workspace::book().join("c.md")] {
+        let text =
+            std::fs::read_to_string(&document).with_context(|| document.display().to_string())?;
+        for (line, program) in programs_in(&text) {
+            let source = folder.join(format!("{}_{line}.c", stem(&document)));
+            std::fs::write(&source, program)?;
+            sources.push(source);
+        }
+    }
+    Ok(sources)
+}
+
+/// The blocks of C in a document, with the line where each begins.
+fn programs_in(text: &str) -> Vec<(usize, String)> {
+    let mut programs = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for (at, line) in text.lines().enumerate() {
+        match &mut open {
+            None if line == "```c" => open = Some((at + 2, String::new())),
+            None => {}
+            Some(_) if line == "```" => programs.extend(open.take()),
+            Some((_, program)) => {
+                program.push_str(line);
+                program.push('\n');
+            }
+        }
+    }
+    programs
 }
 
 fn stem(path: &Path) -> String {
@@ -185,4 +222,16 @@ fn runs(way: Way, name: &str, program: &Path, filter: Option<&String>) -> anyhow
         println!("{name}, {}: {status}", way.word());
     }
     Ok(status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::programs_in;
+
+    #[test]
+    fn programs_are_the_blocks_of_c() {
+        let text = "a\n```c\nint main(void) {}\n```\n```sh\ncc\n```\n```c\nint x;\n```\n";
+        let found = programs_in(text);
+        assert_eq!(found, [(3, "int main(void) {}\n".to_owned()), (9, "int x;\n".to_owned())]);
+    }
 }
