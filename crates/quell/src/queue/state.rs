@@ -24,8 +24,8 @@ pub(super) const MOVED: u32 = 0;
 /// Granted: the queue was shut down, and nothing was moved.
 pub(super) const SHUT_DOWN: u32 = 1;
 
-/// So many items, one after the other, without anybody having to wait, are a stream.
-const STREAM: u32 = 16;
+/// So many items, one after the other, without anybody having to wait, are a stream. (One in a model, so that it has some.)
+const STREAM: u32 = if cfg!(any(quell_loom, quell_shuttle)) { 1 } else { 16 };
 
 /// What a step came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
