@@ -10,11 +10,12 @@
 use super::mechanism::{self, Mechanism};
 use super::stub::{self, Position};
 use super::{Calls, line};
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::mem;
 use std::ptr;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize};
 
 /// What kicks carry, so that a handler can tell them: the address of something of ours.
 static MARK: u8 = 0;
@@ -26,28 +27,34 @@ static NUMBER: AtomicI32 = AtomicI32::new(0);
 /// not touch its thread-locals in the handler.
 static FLYING: AtomicU32 = AtomicU32::new(0);
 
-/// Who had the signal before: its handler's address, or SIG_DFL or SIG_IGN; and its flags.
-static BEFORE: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
-static BEFORE_FLAGS: AtomicI32 = AtomicI32::new(0);
+/// Who had the signal before, the latest last: handlers' addresses, or SIG_DFL or SIG_IGN; and their flags. More than one
+/// if somebody installed a handler over ours, and it was taken back.
+static BEFORE: [Before; 8] = [const { Before::none() }; 8];
+static BEFORE_COUNT: AtomicUsize = AtomicUsize::new(0);
+
+struct Before {
+    action: AtomicUsize,
+    flags: AtomicI32,
+}
+
+impl Before {
+    const fn none() -> Before {
+        Before { action: AtomicUsize::new(libc::SIG_DFL), flags: AtomicI32::new(0) }
+    }
+}
 
 /// The signal, if it has been installed.
 pub(super) fn number() -> Option<c_int> {
     Some(NUMBER.load(Relaxed)).filter(|n| *n != 0)
 }
 
-/// Installs the handler. Once.
+/// Installs the handler. Once; and again where somebody has replaced it.
 pub(super) fn install(number: c_int) -> std::io::Result<()> {
-    // SAFETY: plain data, for which zero is a value.
-    let mut before: libc::sigaction = unsafe { mem::zeroed() };
-    // SAFETY: reads the present disposition.
-    if unsafe { libc::sigaction(number, ptr::null(), &raw mut before) } != 0 {
-        return Err(std::io::Error::last_os_error());
-    }
+    let before = present(number)?;
     remember(&before);
     NUMBER.store(number, SeqCst);
     let mut action = before;
-    action.sa_sigaction =
-        handler as extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) as usize;
+    action.sa_sigaction = handler as Handler as usize;
     // What was there decides whether the calls of other people are restarted after its signals; where nobody was, they are:
     // then a signal that was ignored so far still is. The stub wants neither.
     let restart = if is_handler(before.sa_sigaction) {
@@ -62,18 +69,61 @@ pub(super) fn install(number: c_int) -> std::io::Result<()> {
         // Without the stub, EINTR is all there is.
         action.sa_flags &= !libc::SA_RESTART;
     }
+    let mut replaced = before;
     // SAFETY: the handler is a function of this library, async-signal-safe, and knows what it replaces.
-    if unsafe { libc::sigaction(number, &raw const action, &raw mut before) } != 0 {
+    if unsafe { libc::sigaction(number, &raw const action, &raw mut replaced) } != 0 {
         return Err(std::io::Error::last_os_error());
     }
     // If somebody was faster between the two calls.
-    remember(&before);
+    if replaced.sa_sigaction != action.sa_sigaction {
+        remember(&replaced);
+    }
     Ok(())
 }
 
+/// What happens on the signal at present.
+fn present(number: c_int) -> std::io::Result<libc::sigaction> {
+    // SAFETY: plain data, for which zero is a value.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: reads the disposition, and changes nothing.
+    match unsafe { libc::sigaction(number, ptr::null(), &raw mut action) } {
+        0 => Ok(action),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+/// Before a kick: takes the signal back from who has installed a handler over ours, who then is called as any that was
+/// there before. Async-signal-safe.
+fn take_back(number: c_int) {
+    static BUSY: AtomicBool = AtomicBool::new(false);
+    let ours = handler as Handler as usize;
+    if present(number).is_ok_and(|action| action.sa_sigaction == ours) || BUSY.swap(true, SeqCst) {
+        // Or another kicker is about to.
+        return;
+    }
+    // Looked at again, as the only one.
+    if present(number).is_ok_and(|action| action.sa_sigaction != ours) {
+        // It was installed once, so the system allows it.
+        let _ = install(number);
+    }
+    BUSY.store(false, SeqCst);
+}
+
+/// A handler with SA_SIGINFO.
+type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+
+/// By who installs ours.
 fn remember(before: &libc::sigaction) {
-    BEFORE_FLAGS.store(before.sa_flags, SeqCst);
-    BEFORE.store(before.sa_sigaction, SeqCst);
+    let count = BEFORE_COUNT.load(SeqCst);
+    let latest = count.checked_sub(1).map(|at| BEFORE[at].action.load(SeqCst));
+    if latest == Some(before.sa_sigaction) {
+        return;
+    }
+    // Those that come and go more often than there is room for take the place of the last.
+    let at = count.min(BEFORE.len() - 1);
+    BEFORE[at].flags.store(before.sa_flags, SeqCst);
+    BEFORE[at].action.store(before.sa_sigaction, SeqCst);
+    BEFORE_COUNT.store(at + 1, SeqCst);
 }
 
 fn is_handler(action: usize) -> bool {
@@ -83,6 +133,7 @@ fn is_handler(action: usize) -> bool {
 /// Sends a kick. False: the system had no room for one more signal.
 pub(super) fn send(process: i32, thread: i32) -> bool {
     let number = NUMBER.load(Relaxed);
+    take_back(number);
     /// A `siginfo_t` as `sigqueue` makes it: its union begins with these.
     #[repr(C)]
     struct Queued {
@@ -145,20 +196,23 @@ unsafe fn is_kick(info: *mut libc::siginfo_t) -> bool {
 }
 
 extern "C" fn handler(number: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    let depth = depth();
     // SAFETY: the kernel's arguments.
     let ours = unsafe { is_kick(info) };
-    // Coalesced with one of ours, a signal of somebody else carries their mark only.
-    let calls = if ours || FLYING.load(SeqCst) != 0 { line::current() } else { None };
-    if ours && let Some(calls) = calls {
-        calls.line().count_handled();
-    }
-    if mechanism::current() == Mechanism::Stub {
-        // SAFETY: the kernel's argument.
-        unsafe { end_call(calls, number, context) };
+    if depth == 0 {
+        // Coalesced with one of ours, a signal of somebody else carries their mark only.
+        let calls = if ours || FLYING.load(SeqCst) != 0 { line::current() } else { None };
+        if ours && let Some(calls) = calls {
+            calls.line().count_handled();
+        }
+        if mechanism::current() == Mechanism::Stub {
+            // SAFETY: the kernel's argument.
+            unsafe { end_call(calls, number, context) };
+        }
     }
     if !ours || number < libc::SIGRTMIN() {
         // SAFETY: the kernel's arguments.
-        unsafe { chain(number, info, context) };
+        unsafe { chain(depth, number, info, context) };
     }
 }
 
@@ -195,17 +249,39 @@ unsafe fn end_call(calls: Option<&Calls>, number: c_int, context: *mut c_void) {
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 unsafe fn end_call(_calls: Option<&Calls>, _number: c_int, _context: *mut c_void) {}
 
+thread_local! {
+    /// How many handlers the thread is in that ours has called.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How deep in the chain this is. Somebody who was installed over ours, and calls what was there before, calls ours again:
+/// that goes on with who was there before them.
+fn depth() -> usize {
+    // With one only, it cannot be; then a thread that has never used quell does not touch its thread-locals.
+    if BEFORE_COUNT.load(SeqCst) < 2 {
+        return 0;
+    }
+    // A thread that is past its thread-locals calls nobody.
+    DEPTH.try_with(Cell::get).unwrap_or(usize::MAX)
+}
+
 /// Calls who had the signal before.
 ///
 /// # Safety
 /// The arguments are what the handler was given.
-unsafe fn chain(number: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    let before = BEFORE.load(SeqCst);
+unsafe fn chain(depth: usize, number: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    let count = BEFORE_COUNT.load(SeqCst);
+    let Some(before) = count.checked_sub(1).and_then(|last| last.checked_sub(depth)) else {
+        return;
+    };
+    let (before, flags) = (BEFORE[before].action.load(SeqCst), BEFORE[before].flags.load(SeqCst));
     if !is_handler(before) {
         return;
     }
-    if BEFORE_FLAGS.load(SeqCst) & libc::SA_SIGINFO != 0 {
-        type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+    if count > 1 {
+        DEPTH.set(depth + 1);
+    }
+    if flags & libc::SA_SIGINFO != 0 {
         // SAFETY: it was installed as such a function.
         let handler = unsafe { mem::transmute::<usize, Handler>(before) };
         handler(number, info, context);
@@ -213,5 +289,8 @@ unsafe fn chain(number: c_int, info: *mut libc::siginfo_t, context: *mut c_void)
         // SAFETY: it was installed as such a function.
         let handler = unsafe { mem::transmute::<usize, extern "C" fn(c_int)>(before) };
         handler(number);
+    }
+    if count > 1 {
+        DEPTH.set(depth);
     }
 }
