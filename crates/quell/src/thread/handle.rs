@@ -180,7 +180,10 @@ impl Thread {
     /// [`Signalled`](crate::WaitError::Signalled). For an embedder's signal handlers: a signal that arrives just
     /// before the sleep interrupts no system call, a nudge is remembered. Any number before that wait count as one.
     ///
-    /// Async-signal-safe where threads sleep on futexes (Linux).
+    /// It ends a system call made through [`syscall`](crate::syscall) in the same way.
+    ///
+    /// Async-signal-safe where threads sleep on futexes and system calls go through the stub (Linux on x86-64 and aarch64, unless a
+    /// `Setup` says otherwise).
     pub fn nudge(&self) {
         self.inner.slot.nudge(self);
     }
