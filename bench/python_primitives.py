@@ -61,8 +61,8 @@ def pair(*functions: Callable[[], None]) -> float:
     return time.perf_counter() - begin
 
 
-def transfer(make: Callable[[], Any]) -> Work:
-    """Items from one thread to another; seconds for one."""
+def transfer(make: Callable[[], Any], pairs: int = 1) -> Work:
+    """Items from some threads to as many others; seconds for one."""
 
     def run(n: int) -> float:
         q = make()
@@ -75,7 +75,7 @@ def transfer(make: Callable[[], Any]) -> Work:
             for _ in range(n):
                 q.get()
 
-        return pair(put, get) / n
+        return pair(*[put, get] * pairs) / n / pairs
 
     return run
 
@@ -158,25 +158,6 @@ def ping_pong_condition(make: Callable[[], Any]) -> Work:
             return play
 
         return pair(player(0), player(1)) / n
-
-    return run
-
-
-def two_and_two(make: Callable[[], Any]) -> Work:
-    """Items from two threads to two others; seconds for one."""
-
-    def run(n: int) -> float:
-        q = make()
-
-        def put() -> None:
-            for i in range(n):
-                q.put(i)
-
-        def get() -> None:
-            for _ in range(n):
-                q.get()
-
-        return pair(put, get, put, get) / n / 2
 
     return run
 
@@ -301,7 +282,12 @@ ROWS = [
     Row("create a Lock", lambda: creation("Lock")),
     Row("create a Queue", lambda: creation("Queue")),
     Row("Queue, 1 to 1", lambda: threads(transfer, "Queue"), 0.06, count=20_000),
-    Row("Queue, 2 to 2", lambda: threads(two_and_two, "Queue"), 0.06, count=10_000),
+    Row(
+        "Queue, 2 to 2",
+        lambda: threads(lambda make: transfer(make, 2), "Queue"),
+        0.06,
+        count=10_000,
+    ),
     Row("Queue(100), 1 to 1", lambda: threads(transfer, "Queue", 100), 0.40, count=20_000),
     Row("Event ping-pong", lambda: threads(ping_pong_event, "Event"), 0.60, count=2_000),
     Row("Queue ping-pong", lambda: threads(ping_pong_queue, "Queue"), 0.60, count=2_000),
