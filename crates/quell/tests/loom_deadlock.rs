@@ -11,6 +11,7 @@ use models::with_handle;
 use quell::deadlock::{Detection, Verdict, set_detection};
 use quell::{Interrupt, Outcome, RawLock, RawRLock, Thread, Wait, WaitError, model};
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 
 /// What the threads of one execution came to.
@@ -284,7 +285,15 @@ fn a_verdict_goes_with_its_wait() {
 #[test]
 fn who_is_asked_may_be_too_late() {
     for verdict in [Verdict::Wait, Verdict::Fail] {
-        let seen = detecting(2, Detection::ask(move |_| verdict), move || {
+        // std's, for it is no part of the model.
+        let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let count = Arc::clone(&asked);
+        let ask = Detection::ask(move |_| {
+            assert_eq!(count.fetch_add(1, SeqCst), 0, "of one deadlock, one is asked");
+            verdict
+        });
+        let seen = detecting(2, ask, move || {
+            asked.store(0, SeqCst);
             let [older, younger] = handles();
             let locks = locks(2);
             let other = taker(&younger, &locks, (1, 0), model::timed());

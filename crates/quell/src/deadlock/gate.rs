@@ -1,8 +1,8 @@
 //! The switch, and the number by which a lock's word names who holds it.
 //!
 //! The fast path of a lock expects the word of a free lock, and goes the slow way if it finds another. What it expects
-//! is [`free_word`]: zero, and with detection on, a word that no lock ever has. So the switch costs the fast path neither an
-//! instruction nor a branch; unlocking finds the holder's number beside the bit, and goes the slow way too.
+//! is [`free_word`]: zero, and with detection on, a word that no lock ever has. So the switch costs the fast path no branch,
+//! only a load; unlocking finds the holder's number beside the bit, and goes the slow way too.
 //!
 //! Relaxed throughout: a lock that is taken while somebody switches is taken the one way or the other, and each leaves
 //! a word that the other understands.

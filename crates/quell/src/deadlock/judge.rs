@@ -100,7 +100,7 @@ impl fmt::Debug for Detection {
 
 /// Switches the detection of deadlocks, for the whole process, from now on; returns what was set before. Does not block.
 ///
-/// It is off at the start, because on, every acquire and release of a lock takes the slow path: some ten times as long.
+/// It is off at the start, because on, every acquire and release of a lock takes the slow path: some four times as long.
 /// Locks that were taken before it was switched on, and not released since, have no holder that it knows of, so
 /// switch it on before the threads start. [`waits`](super::waits) works in either case.
 ///

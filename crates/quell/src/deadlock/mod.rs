@@ -42,7 +42,7 @@
 //!
 //! # What it costs
 //!
-//! Switched off, nothing: the word that a free lock is expected to have comes from memory instead of the instruction. What
+//! Switched off, nothing but a load: the word that a free lock is expected to have comes from memory. What
 //! [`waits`] shows is written down by threads that are about to sleep. Switched on, every acquire and release takes the
 //! slow path, where it is written down who holds what since where; that is why it is off until somebody switches it on. What
 //! was taken before is not known.
