@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::sanitize::Sanitizer;
 use crate::session::Kind;
 
 /// Printed by `cargo xtask help` and after a mistake.
@@ -16,6 +17,7 @@ usage: cargo xtask CHORE [OPTIONS]
   header    write the C header, crates/quell-capi/include/quell.h
   install-c PREFIX
             build libquell and install it, its header and its pkg-config file into PREFIX/lib and PREFIX/include
+  sanitize  run the core's tests under sanitizers, where the toolchain has them: `sanitize [thread|address|miri]…`
   wheel     build a wheel for each interpreter into dist/
   pythons   list the interpreters that were found, and what is missing to use each
   tools     install cargo-nextest and cargo-deny into target/tools
@@ -27,6 +29,8 @@ options of test, ci and wheel
   --only VERSION    only interpreters of this version: 3.12 or 3.12.1; may be given again
   --filter TEXT     only tests whose name contains TEXT
   --stress N        multiply the stress tests' counts by N (sets QUELL_STRESS)
+
+options of sanitize: --filter and --stress as above, without which the counts are a fiftieth
 
 options of bench
   --rows TEXT       only rows with TEXT in their name; given again: with all of them
@@ -50,6 +54,23 @@ pub(crate) enum Chore {
     Ci(Options),
     Wheel(Options),
     Bench(BenchOptions),
+    Sanitize(SanitizeOptions),
+}
+
+/// Under which sanitizers, and which tests.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct SanitizeOptions {
+    /// None: all that are there.
+    pub(crate) which: Vec<Sanitizer>,
+    pub(crate) filter: Option<String>,
+    pub(crate) stress: Option<u32>,
+}
+
+impl SanitizeOptions {
+    /// The kind of a step that runs a suite.
+    pub(crate) fn kind(&self) -> Kind {
+        if self.filter.is_some() { Kind::PerhapsTests } else { Kind::Tests }
+    }
 }
 
 /// What to measure.
@@ -152,6 +173,9 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Chore, String> {
             _ => Err("install-c needs a folder to install into".into()),
         };
     }
+    if chore == "sanitize" {
+        return sanitize(rest);
+    }
     let mut options = Options::default();
     let mut rest = rest.iter();
     while let Some(argument) = rest.next() {
@@ -169,10 +193,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Chore, String> {
             "--only" => options.only.push(value()?),
             "--filter" => options.filter = Some(value()?),
             "--stress" => {
-                let text = value()?;
-                let factor = text.parse().ok().filter(|&factor| factor > 0);
-                options.stress =
-                    Some(factor.ok_or(format!("--stress {text}: a whole number from 1 up"))?);
+                options.stress = Some(factor(&value()?)?);
             }
             _ => return Err(format!("unknown option {argument}")),
         }
@@ -194,6 +215,35 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Chore, String> {
         "ci" => Ok(Chore::Ci(options)),
         "wheel" => Ok(Chore::Wheel(options)),
         other => Err(format!("there is no chore named {other:?}")),
+    }
+}
+
+/// The value of `--stress`.
+fn factor(text: &str) -> Result<u32, String> {
+    let factor = text.parse().ok().filter(|&factor| factor > 0);
+    factor.ok_or(format!("--stress {text}: a whole number from 1 up"))
+}
+
+/// What follows `sanitize`: names, and the options that `test` has too.
+fn sanitize(words: &[String]) -> Result<Chore, String> {
+    let is_option = |word: &&String| word.starts_with("--");
+    let first = words.iter().position(|word| is_option(&word)).unwrap_or(words.len());
+    let (names, rest) = words.split_at(first);
+    let mut options = SanitizeOptions::default();
+    for name in names {
+        let known = Sanitizer::ALL.into_iter().find(|sanitizer| sanitizer.name() == *name);
+        options.which.push(known.ok_or(format!("there is no sanitizer named {name:?}"))?);
+    }
+    let mut as_test = vec!["test".to_owned()];
+    as_test.extend_from_slice(rest);
+    let Chore::Test(given) = parse(&as_test)? else { unreachable!("it said so") };
+    options.filter = given.filter.clone();
+    options.stress = given.stress;
+    let same = Options { filter: given.filter.clone(), stress: given.stress, ..Options::default() };
+    if given == same {
+        Ok(Chore::Sanitize(options))
+    } else {
+        Err("sanitize takes --filter and --stress only".into())
     }
 }
 
@@ -227,7 +277,7 @@ fn bench(words: &[String]) -> Result<Chore, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BenchOptions, Chore, Options, Side, parse};
+    use super::{BenchOptions, Chore, Options, SanitizeOptions, Sanitizer, Side, parse};
 
     fn words(line: &str) -> Result<Chore, String> {
         parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
@@ -281,6 +331,17 @@ mod tests {
         assert!(words("bench core --only 3.12").unwrap_err().contains("--only"));
         assert!(words("bench core --rust").unwrap_err().contains("--rust"));
         assert!(words("bench core --rows").unwrap_err().contains("needs a value"));
+    }
+
+    #[test]
+    fn sanitizers_are_named_before_the_options() {
+        let which = vec![Sanitizer::Address, Sanitizer::Thread];
+        let filter = Some("lock".to_owned());
+        let wanted = Chore::Sanitize(SanitizeOptions { which, filter, stress: Some(2) });
+        assert_eq!(words("sanitize address thread --filter lock --stress 2").unwrap(), wanted);
+        assert_eq!(words("sanitize").unwrap(), Chore::Sanitize(SanitizeOptions::default()));
+        assert!(words("sanitize memory").unwrap_err().contains("memory"));
+        assert!(words("sanitize --rust").unwrap_err().contains("--filter and --stress only"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The project's own chores, run as `cargo xtask NAME`.
 //!
 //! `test` is the one command that builds and tests everything on every CPython of the machine; `lint` holds the
-//! checks that need no test run; `ci` is both; `wheel` builds what is published; `bench` measures. Each chore is a list of *steps*
+//! checks that need no test run; `ci` is both; `wheel` builds what is published; `bench` measures;
+//! `sanitize` runs the core's tests under sanitizers. Each chore is a list of *steps*
 //! ([`session`]): a step is one child process with a time limit, whose closing line is read for its counts. A failed
 //! step does not stop the others, so one run tells everything that is wrong.
 //!
@@ -17,6 +18,7 @@ mod lint;
 mod process;
 mod pythons;
 mod runner;
+mod sanitize;
 mod session;
 mod stacks;
 mod suites;
@@ -103,6 +105,11 @@ fn perform(chore: &Chore) -> anyhow::Result<bool> {
             let mut session = session::Session::new();
             bench::run(&mut session, options)?;
             Ok(session.close())
+        }
+        Chore::Sanitize(options) => {
+            let mut session = session::Session::new();
+            sanitize::run(&mut session, options);
+            Ok(session.close_with_counts())
         }
         Chore::Wheel(options) => {
             let mut session = session::Session::new();

@@ -117,11 +117,8 @@ impl<'a> Runner<'a> {
         command
     }
 
-    /// Lets xtask watch each test binary, so that a hang shows its stacks.
     fn watch(&self, command: &mut Command) {
-        let Ok(xtask) = std::env::current_exe() else { return };
-        let host = self.host.to_uppercase().replace(['-', '.'], "_");
-        command.env(format!("CARGO_TARGET_{host}_RUNNER"), format!("{} runner", xtask.display()));
+        watch(command, &self.host);
         if !self.nextest && std::env::var_os("QUELL_TEST_LIMIT").is_none() {
             // Without nextest one process runs all tests of a binary, and the limit is for the process.
             command.env("QUELL_TEST_LIMIT", MODEL_LIMIT);
@@ -199,6 +196,13 @@ impl<'a> Runner<'a> {
             session.step(name, Kind::PerhapsTests, LIMIT, command);
         }
     }
+}
+
+/// Lets xtask watch each test binary of a cargo command, so that a hang shows its stacks.
+pub(crate) fn watch(command: &mut Command, host: &str) {
+    let Ok(xtask) = std::env::current_exe() else { return };
+    let host = host.to_uppercase().replace(['-', '.'], "_");
+    command.env(format!("CARGO_TARGET_{host}_RUNNER"), format!("{} runner", xtask.display()));
 }
 
 /// Sets `--cfg quell_WAY` and a target folder of its own.

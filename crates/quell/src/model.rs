@@ -4,6 +4,7 @@
 use crate::monitor::function::Function;
 use crate::monitor::timers::{Job, Ticket, Timers};
 use crate::park;
+use crate::sys;
 use crate::syscall;
 use crate::thread::Thread;
 use crate::wait::{Goal, Note, Place, Wait, WaitError, WaitQueue, Waited, wait_async, wait_for};
@@ -67,6 +68,30 @@ pub(crate) fn fair() -> bool {
 /// thread's, the rest each execution's own.
 pub fn end_detection() {
     crate::deadlock::switch(false);
+}
+
+sys::thread_local! {
+    static WAITED_FOR_LONG: Cell<bool> = Cell::new(false);
+}
+
+thread_local! {
+    static LONG_AGO: Instant = Instant::now();
+}
+
+/// Whether the waits that the current thread of the model begins from now on are taken to have begun long ago.
+pub fn set_waited_for_long(long: bool) {
+    WAITED_FOR_LONG.with(|cell| cell.set(long));
+}
+
+/// Since when a wait that begins now counts.
+pub(crate) fn since() -> Instant {
+    let long_ago = LONG_AGO.with(|instant| *instant);
+    if WAITED_FOR_LONG.with(Cell::get) { long_ago } else { Instant::now() }
+}
+
+/// Whether who waits since then is taken to have waited for long.
+pub(crate) fn is_long_ago(since: Instant) -> bool {
+    fair() || LONG_AGO.with(|instant| *instant == since)
 }
 
 /// The parker.

@@ -9,19 +9,19 @@ mod imp {
     pub(crate) use std::sync::atomic;
     #[cfg(not(quell_futex))]
     pub(crate) use std::sync::{Condvar, Mutex};
-    pub(crate) use std::thread;
+    pub(crate) use std::{thread, thread_local};
 }
 
 #[cfg(quell_loom)]
 mod imp {
     pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, atomic};
-    pub(crate) use loom::thread;
+    pub(crate) use loom::{thread, thread_local};
 }
 
 #[cfg(quell_shuttle)]
 mod imp {
     pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, atomic};
-    pub(crate) use shuttle::thread;
+    pub(crate) use shuttle::{thread, thread_local};
 }
 
 pub(crate) use imp::*;

@@ -76,6 +76,27 @@ fn an_interrupt_competes_with_the_last_arrival() {
     });
 }
 
+/// The deadline passes while the last arrives: both get through, or one has run out of time and the other is told.
+#[test]
+fn a_time_out_competes_with_the_last_arrival() {
+    models::bounded(3, || {
+        let barrier = Arc::new(Barrier::new(2));
+        let handle = Thread::unattached(None);
+        let timed = Arc::clone(&barrier);
+        let timed = with_handle(&handle, move || timed.wait_with(&model::timed()));
+        model::expire(&handle);
+        let mine = barrier.wait();
+        match (timed.join().unwrap(), mine) {
+            (Ok(theirs), Ok(mine)) => assert_eq!((theirs + mine, barrier.is_broken()), (1, false)),
+            (Err(BarrierError::TimedOut), Err(BarrierError::Broken(_))) => {
+                assert!(barrier.is_broken());
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(barrier.waiting(), 0);
+    });
+}
+
 /// One of three runs out of time, and the third never comes: the second is told.
 #[test]
 fn a_time_out_breaks_it_for_all() {

@@ -7,6 +7,7 @@ mod models;
 use loom::thread;
 use quell::pool::{Cancel, Failure, Pool, SubmitError, TaskError, TaskInterrupted, Why};
 use quell::{Interrupted, Outcome};
+use std::sync::Arc;
 
 fn reason(interrupted: &Interrupted) -> Why {
     interrupted.downcast_ref::<TaskInterrupted>().expect("a task's own").why()
@@ -83,8 +84,8 @@ fn stopped_while_a_task_is_taken() {
 #[test]
 fn submitted_while_it_is_shut_down() {
     models::bounded(2, || {
-        let pool = std::sync::Arc::new(Pool::new(1));
-        let other = std::sync::Arc::clone(&pool);
+        let pool = Arc::new(Pool::new(1));
+        let other = Arc::clone(&pool);
         let stopper = thread::spawn(move || other.shutdown());
         match pool.submit(|| 7) {
             Ok(task) => assert_eq!(task.get().unwrap(), 7),
@@ -104,6 +105,74 @@ fn awaited_while_it_ends() {
         let task = pool.submit(|| 7).unwrap();
         pool.shutdown();
         assert_eq!(loom::future::block_on(task).unwrap(), 7);
+        pool.join().unwrap();
+    });
+}
+
+/// One worker, whose task waits for another: a spare runs that one. Nobody would be a deadlock, which loom reports.
+#[test]
+fn a_task_waits_for_a_task() {
+    models::bounded(2, || {
+        let pool = Arc::new(Pool::new(1));
+        let inner = Arc::clone(&pool);
+        let outer = pool.submit(move || inner.submit(|| 7).unwrap().get().unwrap()).unwrap();
+        assert_eq!(outer.get().unwrap(), 7);
+        pool.shutdown();
+        pool.join().unwrap();
+        assert_eq!(pool.stats().spares, 0);
+    });
+}
+
+/// Two workers, whose tasks wait for others at the same moment: each counts on the other, and on the spares.
+#[test]
+fn two_tasks_wait_for_tasks() {
+    models::bounded(1, || {
+        let pool = Arc::new(Pool::builder().workers(2).spares(1).build().unwrap());
+        let outer: Vec<_> = (0..2)
+            .map(|n| {
+                let inner = Arc::clone(&pool);
+                let outer = pool.submit(move || {
+                    let task = inner.submit(move || n).unwrap();
+                    match task.get() {
+                        Ok(m) => assert_eq!(m, n),
+                        Err(TaskError::Stuck(task)) => drop(task),
+                        other => panic!("{other:?}"),
+                    }
+                });
+                outer.unwrap()
+            })
+            .collect();
+        for task in outer {
+            task.get().unwrap();
+        }
+        pool.shutdown();
+        pool.join().unwrap();
+    });
+}
+
+/// Stopped while a task waits for one that a spare runs, or is about to: both end, and so does the spare.
+#[test]
+fn stopped_while_a_spare_starts() {
+    models::bounded(1, || {
+        let pool = Arc::new(Pool::new(1));
+        let inner = Arc::clone(&pool);
+        let sleep = || quell::thread::sleep_with(&quell::Wait::new()).unwrap_err();
+        let outer = pool.submit(move || match inner.submit(sleep) {
+            Ok(task) => match task.get() {
+                Ok(ended) => drop(ended),
+                Err(TaskError::Failed(Failure::NeverRan(Why::ShutDown))) => {}
+                Err(TaskError::Interrupted(..)) => {}
+                other => panic!("{other:?}"),
+            },
+            Err(SubmitError::ShutDown(_)) => {}
+            Err(other) => panic!("{other:?}"),
+        });
+        let outer = outer.unwrap();
+        pool.shutdown_now();
+        match outer.get() {
+            Ok(()) | Err(TaskError::Failed(Failure::NeverRan(Why::ShutDown))) => {}
+            other => panic!("{other:?}"),
+        }
         pool.join().unwrap();
     });
 }

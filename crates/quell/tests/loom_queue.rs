@@ -135,6 +135,24 @@ fn a_putter_is_interrupted_while_room_comes() {
 }
 
 #[test]
+fn a_putter_times_out_while_room_comes() {
+    models::bounded(3, || {
+        let queue = Arc::new(Queue::bounded(1));
+        queue.put(1).unwrap();
+        let handle = Thread::unattached(None);
+        let putter = Arc::clone(&queue);
+        let putter = start(&handle, move || putter.put_with(2, &model::timed()));
+        model::expire(&handle);
+        assert_eq!(queue.get().unwrap(), 1);
+        match putter.join().unwrap() {
+            Ok(()) => assert_eq!(queue.try_get().unwrap(), 2),
+            Err(PutError::TimedOut(2)) => assert!(queue.is_empty()),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
 fn a_full_queue_passes_items_in_order() {
     models::bounded(2, || {
         let queue = Arc::new(Queue::bounded(1));

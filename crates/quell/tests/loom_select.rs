@@ -6,7 +6,9 @@ mod models;
 
 use loom::future::block_on;
 use loom::thread;
-use quell::{Event, GetError, Interrupt, Outcome, Queue, Select, Thread, WaitError};
+use quell::{
+    Event, GetError, Interrupt, Outcome, Queue, Select, Thread, WaitError, model,
+};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -157,6 +159,32 @@ fn a_selection_sees_an_event_or_an_item() {
         setter.join().unwrap();
         putter.join().unwrap();
         assert_eq!(got + queue.try_get().unwrap_or(0), 1);
+    });
+}
+
+#[test]
+fn a_selection_times_out_while_two_items_come() {
+    models::bounded(2, || {
+        let queues = [Arc::new(Queue::unbounded()), Arc::new(Queue::unbounded())];
+        let [first, second] = queues.clone();
+        let handle = Thread::unattached(None);
+        let selecting = start(&handle, move || {
+            Select::new()
+                .get(&first, Result::unwrap)
+                .get(&second, Result::unwrap)
+                .wait_with(&model::timed())
+        });
+        let putter = put(&queues[0], 1);
+        model::expire(&handle);
+        queues[1].put(2).unwrap();
+        let got = match selecting.join().unwrap() {
+            Ok(item) => item,
+            Err(WaitError::TimedOut) => 0,
+            Err(other) => panic!("{other:?}"),
+        };
+        putter.join().unwrap();
+        let left: u32 = queues.iter().flat_map(|queue| queue.try_iter()).sum();
+        assert_eq!(got + left, 3);
     });
 }
 

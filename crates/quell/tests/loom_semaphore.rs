@@ -168,6 +168,50 @@ fn those_who_want_many_and_those_who_want_one() {
     });
 }
 
+/// One permit comes while a waiter that has just come wants it, and one behind it, which has waited for long, wants two. The
+/// permit is promised to the first, so it is not kept back for the second: who was woken would find nothing.
+#[test]
+fn a_promised_permit_is_not_kept_back() {
+    model::set_fair(false);
+    models::bounded(2, || {
+        let semaphore = Arc::new(Semaphore::new(0));
+        let young = Arc::clone(&semaphore);
+        let young = thread::spawn(move || drop(young.acquire().unwrap()));
+        let old = Arc::clone(&semaphore);
+        let old = thread::spawn(move || {
+            model::set_waited_for_long(true);
+            drop(old.acquire_many(2).unwrap());
+        });
+        semaphore.release(1);
+        semaphore.release(1);
+        young.join().unwrap();
+        old.join().unwrap();
+        assert_eq!(semaphore.value(), 2);
+    });
+}
+
+/// Permits that are kept back for one that has waited for long are free for all again when it leaves.
+#[test]
+fn permits_are_kept_back_until_who_waits_for_them_leaves() {
+    model::set_fair(false);
+    models::bounded(2, || {
+        let semaphore = Arc::new(Semaphore::new(0));
+        let handle = Thread::unattached(None);
+        let old = Arc::clone(&semaphore);
+        let old = with_handle(&handle, move || {
+            model::set_waited_for_long(true);
+            old.acquire_many(2).is_err()
+        });
+        let young = Arc::clone(&semaphore);
+        let young = thread::spawn(move || young.acquire().unwrap().forget());
+        semaphore.release(1);
+        handle.interrupt(Interrupt::new(1));
+        assert!(old.join().unwrap());
+        young.join().unwrap();
+        assert_eq!(semaphore.value(), 0);
+    });
+}
+
 /// A `try_acquire` sees what is there, also while somebody gives back and grants.
 #[test]
 fn a_try_does_not_fail_for_nothing() {

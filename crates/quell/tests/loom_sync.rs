@@ -227,6 +227,35 @@ fn a_recursive_lock_is_not_half_taken_by_an_interrupted_thread() {
     });
 }
 
+/// The owner frees it while a waiter's deadline passes: held by nobody, or by the waiter, once.
+#[test]
+fn a_recursive_lock_is_not_half_taken_at_a_deadline() {
+    both_ways(2, || {
+        let lock = Arc::new(RawRLock::new());
+        lock.lock().unwrap();
+        let handle = Thread::unattached(None);
+        let waiter = {
+            let (handle, lock) = (handle.clone(), Arc::clone(&lock));
+            thread::spawn(move || {
+                quell::adopt(&handle).unwrap();
+                match lock.lock_with(&model::timed()) {
+                    Ok(()) => {
+                        assert_eq!((lock.depth(), lock.is_owned()), (1, true));
+                        assert_eq!(lock.unlock(), Ok(true));
+                    }
+                    Err(WaitError::TimedOut) => assert!(!lock.is_owned()),
+                    Err(other) => panic!("{other:?}"),
+                }
+            })
+        };
+        model::expire(&handle);
+        assert_eq!(lock.unlock(), Ok(true));
+        waiter.join().unwrap();
+        assert_eq!((lock.owner(), lock.depth()), (None, 0));
+        assert!(lock.try_lock());
+    });
+}
+
 /// Who waits is woken by a `set`, however soon a `clear` follows; what came before `set` is visible.
 #[test]
 fn a_set_wakes_who_waits() {
@@ -295,6 +324,28 @@ fn a_waiter_is_interrupted_while_the_event_is_set() {
         let ended = waiter.join().unwrap();
         setter.join().unwrap();
         assert_eq!(ended.is_ok(), receipt.state() == Outcome::Pending);
+        assert!(event.is_set());
+    });
+}
+
+#[test]
+fn a_waiter_times_out_while_the_event_is_set() {
+    models::bounded(3, || {
+        let event = Arc::new(Event::new());
+        let handle = Thread::unattached(None);
+        let waiter = {
+            let (handle, event) = (handle.clone(), Arc::clone(&event));
+            thread::spawn(move || {
+                quell::adopt(&handle).unwrap();
+                let waited = event.wait_with(&model::timed());
+                // Whatever the wait came to, the event tells the truth, and the next wait hears of it.
+                event.wait().unwrap();
+                waited
+            })
+        };
+        model::expire(&handle);
+        event.set();
+        assert!(matches!(waiter.join().unwrap(), Ok(()) | Err(WaitError::TimedOut)));
         assert!(event.is_set());
     });
 }

@@ -199,7 +199,7 @@ fn no_kick_is_lost() {
 /// Many senders, one target that goes in and out of waits.
 #[test]
 fn no_kick_is_lost_among_many_senders() {
-    let each = stress(30_000);
+    let each = stress(34_000);
     let received = Arc::new(AtomicU64::new(0));
     let target = {
         let received = Arc::clone(&received);

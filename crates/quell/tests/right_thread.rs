@@ -68,26 +68,34 @@ fn taken_back_by_id() {
     target.mark_exited();
 }
 
-/// Many threads, each told its own number: everybody gets its own.
+/// Many threads, which come and go, each told its own number again and again: everybody gets its own, and as many as were sent.
 #[test]
 fn everybody_gets_its_own() {
-    for _ in 0..stress(100) {
+    const TOLD: usize = 100;
+    for _ in 0..stress(20) {
         let waiters: Vec<_> = (0..50)
             .map(|_| {
                 thread::spawn(|| {
-                    let interrupted =
-                        quell::sleep(std::time::Duration::from_secs(3600)).unwrap_err();
-                    assert_eq!(*interrupted.thread(), quell::current());
-                    *interrupted.downcast_ref::<ThreadId>().unwrap() == quell::current().id()
+                    let me = quell::current();
+                    for _ in 0..TOLD {
+                        let long = std::time::Duration::from_secs(3600);
+                        let interrupted = quell::sleep(long).unwrap_err();
+                        assert_eq!(*interrupted.thread(), me);
+                        assert_eq!(*interrupted.downcast_ref::<ThreadId>().unwrap(), me.id());
+                    }
                 })
             })
             .collect();
-        for waiter in &waiters {
-            let id = waiter.thread().id();
-            assert_eq!(quell::set_async_exc(id, Some(Interrupt::new(id))), 1);
+        // In turns, so that each is awake and asleep again in between. Those of the last round may find that it has ended.
+        for told in 0..=TOLD {
+            for waiter in &waiters {
+                let id = waiter.thread().id();
+                let found = quell::set_async_exc(id, Some(Interrupt::new(id)));
+                assert!(found == 1 || told == TOLD);
+            }
         }
         for waiter in waiters {
-            assert!(waiter.join().unwrap());
+            waiter.join().unwrap();
         }
     }
 }

@@ -193,7 +193,7 @@ fn nothing_escapes() {
                 let mut random = Random::new(seed + 1);
                 let (mut reached, mut in_time) = (0, 0);
                 let me = quell::current();
-                for _ in 0..stress(25_000) {
+                for _ in 0..stress(50_000) {
                     let limit = Duration::from_nanos(random.below(60_000));
                     let work = random.below(40);
                     let nested = random.below(4) == 0;
@@ -235,7 +235,7 @@ fn nothing_escapes() {
 /// Many senders aim at scopes that come and go; each receipt is true.
 #[test]
 fn what_is_aimed_at_a_scope_arrives_in_it_or_not_at_all() {
-    let (delivered, rounds) = (Arc::new(AtomicU64::new(0)), stress(5_000));
+    let (delivered, rounds) = (Arc::new(AtomicU64::new(0)), stress(50_000));
     let aims = Arc::new(quell::Queue::bounded(4));
     let senders: Vec<_> = (0..2)
         .map(|_| {

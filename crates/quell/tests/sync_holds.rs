@@ -73,7 +73,7 @@ fn no_notification_is_lost_or_doubled() {
         })
     };
     let targets = waiters.iter().map(|waiter| waiter.thread().clone()).collect();
-    disturber(11, 4, targets, &stop, stress(20_000)).join().unwrap();
+    disturber(11, 4, targets, &stop, stress(100_000)).join().unwrap();
     notifier.join().unwrap();
     // Whoever still waits.
     while !waiters.iter().all(JoinHandle::is_finished) {
@@ -146,7 +146,7 @@ fn no_permit_is_lost_or_doubled() {
         })
         .collect();
     let targets = workers.iter().map(|worker| worker.thread().clone()).collect();
-    disturber(11, 4, targets, &stop, stress(20_000)).join().unwrap();
+    disturber(11, 4, targets, &stop, stress(100_000)).join().unwrap();
     for worker in workers {
         worker.join().unwrap();
     }
@@ -220,7 +220,7 @@ fn a_barrier_lets_all_through_or_none() {
         })
     };
     let targets = parties.iter().map(|party| party.thread().clone()).collect();
-    disturber(11, 4, targets, &stop, stress(5_000)).join().unwrap();
+    disturber(11, 4, targets, &stop, stress(100_000)).join().unwrap();
     mender.join().unwrap();
     barrier.abort();
     let through: Vec<u64> = parties.into_iter().map(|party| party.join().unwrap()).collect();

@@ -1,5 +1,6 @@
 //! The pool: how it is built, fed, looked at and shut down.
 
+use super::crew::{Crew, SPARES, is_member};
 use super::error::{SubmitError, Why};
 use super::job::{Control, Inner, Job, Queued, arm, cancel};
 use super::stats::{Counters, Stats};
@@ -9,7 +10,7 @@ use crate::interrupt::Interrupted;
 use crate::queue::{PutError, Queue};
 use crate::sys::atomic::AtomicBool;
 use crate::sys::atomic::Ordering::{Acquire, Release};
-use crate::thread::{self, Thread, current};
+use crate::thread::Thread;
 use crate::wait::{Wait, WaitError};
 use std::fmt;
 use std::io;
@@ -20,12 +21,18 @@ use std::time::{Duration, Instant};
 /// What a pool and its workers share.
 pub(super) struct Shared {
     pub(super) queue: Queue<Queued>,
+    /// The workers'.
     seats: Box<[Seat]>,
+    crew: Crew,
     stopping: AtomicBool,
     counters: Arc<Counters>,
 }
 
 impl Shared {
+    pub(super) fn crew(&self) -> &Crew {
+        &self.crew
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         // Acquire: ordered by the seats' locks anyway.
         self.stopping.load(Acquire)
@@ -80,7 +87,6 @@ pub struct Pool {
     limit: Option<Duration>,
     /// Who submits may have to wait.
     bounded: bool,
-    name: String,
 }
 
 /// How to make a [`Pool`].
@@ -92,6 +98,7 @@ pub struct Builder {
     backlog: Option<NonZeroUsize>,
     limit: Option<Duration>,
     stack_size: Option<usize>,
+    spares: usize,
 }
 
 impl Builder {
@@ -123,6 +130,13 @@ impl Builder {
         Builder { limit: Some(limit), ..self }
     }
 
+    /// How many spare threads there may be at once, each in the place of a worker that waits for a task of the pool. Otherwise
+    /// 256. With 0, a task that waits for another one when nobody else is left to run that one gets an error
+    /// ([`TaskError::Stuck`](super::TaskError::Stuck)).
+    pub fn spares(self, spares: usize) -> Builder {
+        Builder { spares, ..self }
+    }
+
     /// The size of the workers' stacks, in bytes.
     pub fn stack_size(self, bytes: usize) -> Builder {
         Builder { stack_size: Some(bytes), ..self }
@@ -138,6 +152,7 @@ impl Builder {
         let shared = Arc::new(Shared {
             queue: Queue::with_capacity(self.backlog),
             seats: (0..count).map(|_| Seat::new()).collect(),
+            crew: Crew::new(count, self.spares, self.name, self.stack_size),
             stopping: AtomicBool::new(false),
             counters: Arc::new(Counters::default()),
         });
@@ -147,15 +162,11 @@ impl Builder {
             workers: Vec::with_capacity(count),
             limit: self.limit,
             bounded: self.backlog.is_some(),
-            name: self.name,
         };
         for index in 0..count {
             let shared = Arc::clone(&pool.shared);
-            let name = format!("{}-{}", pool.name, index + 1);
-            let mut builder = thread::Builder::new().name(name).shielded();
-            if let Some(bytes) = self.stack_size {
-                builder = builder.stack_size(bytes);
-            }
+            let crew = &pool.shared.crew;
+            let builder = crew.builder(format!("{}-{}", crew.name(), index + 1));
             let worker = builder.spawn(move || work(&shared, &shared.seats[index]))?;
             pool.workers.push(worker.thread().clone());
         }
@@ -176,7 +187,8 @@ impl Pool {
     /// A pool with every option.
     pub fn builder() -> Builder {
         let name = "pool".to_owned();
-        Builder { workers: None, name, backlog: None, limit: None, stack_size: None }
+        let (workers, backlog, limit, stack_size) = (None, None, None, None);
+        Builder { workers, name, backlog, limit, stack_size, spares: SPARES }
     }
 
     /// Submits a task. If the backlog is full, waits for room; that is an interruption point.
@@ -229,15 +241,22 @@ impl Pool {
     ///
     /// # Errors
     /// If the waiting thread is interrupted.
+    ///
+    /// # Panics
+    /// In a task of this pool, which would wait for its own end.
     pub fn wait_idle(&self) -> Result<(), Interrupted> {
-        self.shared.queue.join()
+        self.wait_idle_with(&Wait::new()).map_err(WaitError::only_interrupt)
     }
 
     /// [`wait_idle`](Pool::wait_idle) with every option.
     ///
     /// # Errors
     /// As the options allow.
+    ///
+    /// # Panics
+    /// As `wait_idle`.
     pub fn wait_idle_with(&self, wait: &Wait) -> Result<(), WaitError> {
+        self.refuse_mine("that its own pool is idle");
         self.shared.queue.join_with(wait)
     }
 
@@ -255,8 +274,12 @@ impl Pool {
         self.shared.stopping.store(true, Release);
         // The tasks' own drop says what they are.
         self.shared.queue.shutdown(true);
-        let running = self.shared.seats.iter().filter_map(Seat::running);
-        running.filter(|job: &Arc<dyn Job>| cancel(&**job, Why::ShutDown).was_in_time()).count()
+        let stop = |seat: &Seat| {
+            seat.running().is_some_and(|job| cancel(&*job, Why::ShutDown).was_in_time())
+        };
+        let spares = self.shared.crew.spare_seats();
+        let seats = self.shared.seats.iter().chain(spares.iter().map(|seat| &**seat));
+        seats.filter(|seat| stop(seat)).count()
     }
 
     /// Whether it was shut down.
@@ -298,12 +321,21 @@ impl Pool {
     /// # Panics
     /// As `join`.
     pub fn join_with(&self, wait: &Wait) -> Result<(), WaitError> {
-        assert!(!self.is_mine(), "a worker cannot wait for the end of its own pool");
-        self.workers.iter().try_for_each(|worker| worker.ended().wait_with(wait))
+        self.refuse_mine("for the end of its own pool");
+        self.workers.iter().try_for_each(|worker| worker.ended().wait_with(wait))?;
+        // A worker that has ended starts no more spares; a spare that starts another is found here first.
+        while let Some(spare) = self.shared.crew.living_spare() {
+            spare.ended().wait_with(wait)?;
+        }
+        Ok(())
     }
 
     /// [`wait_idle`](Pool::wait_idle) as a task of an async runtime. Not an interruption point.
+    ///
+    /// # Panics
+    /// As `wait_idle`.
     pub async fn wait_idle_async(&self) {
+        self.refuse_mine("that its own pool is idle");
         self.shared.queue.join_async().await;
     }
 
@@ -312,13 +344,16 @@ impl Pool {
     /// # Panics
     /// As `join`.
     pub async fn join_async(&self) {
-        assert!(!self.is_mine(), "a worker cannot wait for the end of its own pool");
+        self.refuse_mine("for the end of its own pool");
         for worker in &self.workers {
             worker.ended().wait_async().await;
         }
+        while let Some(spare) = self.shared.crew.living_spare() {
+            spare.ended().wait_async().await;
+        }
     }
 
-    /// The workers' threads. An interrupt sent to one by its handle goes to whatever task it runs then, and is withdrawn if it
+    /// The workers' threads, without spares. An interrupt sent to one by its handle goes to whatever task it runs then, and is withdrawn if it
     /// runs none; [`Task::cancel`] goes to one task for certain.
     pub fn workers(&self) -> &[Thread] {
         &self.workers
@@ -326,14 +361,18 @@ impl Pool {
 
     /// What the pool does and has done.
     pub fn stats(&self) -> Stats {
-        let running = self.shared.seats.iter().filter(|seat| seat.is_busy()).count();
-        self.shared.counters.read(self.workers.len(), running, self.shared.queue.len())
+        let shared = &*self.shared;
+        let spares = shared.crew.spare_seats();
+        let seats = shared.seats.iter().chain(spares.iter().map(|seat| &**seat));
+        let running = seats.filter(|seat| seat.is_busy()).count();
+        let threads = (self.workers.len(), shared.crew.spares());
+        shared.counters.read(threads, running, shared.queue.len())
     }
 
-    /// Whether the current thread is one of its workers.
-    fn is_mine(&self) -> bool {
-        let me = current();
-        self.workers.contains(&me)
+    /// # Panics
+    /// In a task of this pool.
+    fn refuse_mine(&self, what: &str) {
+        assert!(!is_member(&self.shared), "a worker cannot wait {what}");
     }
 }
 
@@ -346,7 +385,7 @@ impl Drop for Pool {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
-            .field("name", &self.name)
+            .field("name", &self.shared.crew.name())
             .field("stats", &format_args!("{}", self.stats()))
             .finish_non_exhaustive()
     }
@@ -388,7 +427,7 @@ impl Submission<'_> {
         T: Send + 'static,
     {
         let wait = self.wait;
-        let worker = self.pool.bounded && self.pool.is_mine();
+        let worker = self.pool.bounded && is_member(&self.pool.shared);
         self.put(f, |queue, item| match worker {
             true => queue.try_put(item),
             false => queue.put_with(item, &wait),

@@ -1,6 +1,7 @@
 //! How tasks end other than well, and how submitting and waiting fail.
 
 use super::Task;
+use super::crew::Stuck;
 use crate::interrupt::Interrupted;
 use crate::queue::PutError;
 use crate::thread::panic_words;
@@ -104,6 +105,9 @@ pub enum TaskError<T> {
     Interrupted(Task<T>, Interrupted),
     /// A signal handler ran in the waiting thread, or it was nudged, and the wait had asked to know.
     Signalled(Task<T>),
+    /// The waiting thread is the last of its pool that does not wait, and no [spare](super::Builder::spares) thread could be
+    /// started: nobody would be left to run tasks. The task is not touched.
+    Stuck(Task<T>),
 }
 
 impl<T> TaskError<T> {
@@ -113,7 +117,8 @@ impl<T> TaskError<T> {
             TaskError::Failed(_) => None,
             TaskError::TimedOut(task)
             | TaskError::Interrupted(task, _)
-            | TaskError::Signalled(task) => Some(task),
+            | TaskError::Signalled(task)
+            | TaskError::Stuck(task) => Some(task),
         }
     }
 }
@@ -133,11 +138,28 @@ impl<T> fmt::Display for TaskError<T> {
                 write!(f, "{interrupted}, while waiting for a task")
             }
             TaskError::Signalled(_) => f.write_str("waiting for a task was ended by a signal"),
+            TaskError::Stuck(_) => stuck(f),
         }
     }
 }
 
 impl<T> std::error::Error for TaskError<T> {}
+
+/// What is said of a thread that must not wait.
+fn stuck(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "thread {} cannot wait for a task: all others of its pool wait, and no spare thread could be started. Give \
+         the pool more workers or spares, or have tasks not wait for tasks",
+        crate::current()
+    )
+}
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        stuck(f)
+    }
+}
 
 /// A task was not submitted. Its function is in here, untouched.
 pub enum SubmitError<F> {

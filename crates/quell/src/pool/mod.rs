@@ -55,9 +55,16 @@
 //! shows that it runs. A worker shows its task, under a lock, before it looks at the mark; so a task that was taken from the
 //! queue just before is found, or finds the mark.
 //!
+//! # Tasks that wait for tasks
+//!
+//! A task may wait for another one of its own pool. Its worker gives up its place meanwhile, and a spare thread takes it if need be;
+//! so that there is always somebody to run what is waited for, whatever the number of workers. A task that waits in another
+//! way for what a task of its pool does says so by [`blocking`]. The protocol is in `pool/crew.rs`.
+//!
 //! In the child of a fork a pool has no workers: nothing is run, and who waits for a task waits for its deadline.
 
 mod base;
+mod crew;
 mod error;
 mod job;
 mod pipeline;
@@ -66,6 +73,7 @@ mod task;
 mod worker;
 
 pub use base::{Builder, Pool, Submission};
+pub use crew::blocking;
 pub use error::{Failure, SubmitError, TaskError, TaskInterrupted, Why};
 pub use job::{Cancel, TaskState};
 pub use pipeline::{Pipeline, PipelineError, PipelineStopped, Stage, StageStats, Stages};

@@ -43,10 +43,16 @@ impl Counters {
         counter.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn read(&self, workers: usize, running: usize, queued: usize) -> Stats {
+    pub(super) fn read(
+        &self,
+        (workers, spares): (usize, usize),
+        running: usize,
+        queued: usize,
+    ) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Relaxed);
         Stats {
             workers,
+            spares,
             running,
             queued,
             submitted: read(&self.submitted),
@@ -80,7 +86,9 @@ impl Counters {
 pub struct Stats {
     /// Threads.
     pub workers: usize,
-    /// Workers that run a task now.
+    /// More threads, in the place of workers that wait for tasks.
+    pub spares: usize,
+    /// Threads that run a task now, or wait in one.
     pub running: usize,
     /// Entries in the backlog now; cancelled ones stay there until a worker comes to them.
     pub queued: usize,

@@ -1,5 +1,6 @@
 //! The handle to a task.
 
+use super::crew::{Alone, Away, Stuck};
 use super::error::{Failure, TaskError, Why};
 use super::job::{Cancel, Job, Outcome, TaskState, cancel};
 use crate::interrupt::Interrupted;
@@ -65,8 +66,13 @@ impl<T> Task<T> {
 
     /// Waits for the end of the task, and leaves the result where it is. An interruption point, if it has to wait.
     ///
+    /// A worker that waits gives its place up meanwhile: see [`get`](Task::get).
+    ///
     /// # Errors
     /// If the waiting thread is interrupted.
+    ///
+    /// # Panics
+    /// Where `get` would be [`Stuck`](TaskError::Stuck).
     pub fn wait(&self) -> Result<(), Interrupted> {
         self.wait_with(&Wait::new()).map_err(WaitError::only_interrupt)
     }
@@ -75,18 +81,47 @@ impl<T> Task<T> {
     ///
     /// # Errors
     /// As the options allow.
+    ///
+    /// # Panics
+    /// As `wait`.
     pub fn wait_with(&self, wait: &Wait) -> Result<(), WaitError> {
-        self.job.control().done().wait_with(wait)
+        match self.wait_away(wait) {
+            Ok(waited) => waited,
+            Err(stuck) => panic!("{stuck}"),
+        }
+    }
+
+    /// Waits; a worker gives its place up meanwhile.
+    fn wait_away(&self, wait: &Wait) -> Result<Result<(), WaitError>, Stuck> {
+        if self.is_finished() {
+            return Ok(Ok(()));
+        }
+        // A wait with a deadline comes to an end, whoever is left.
+        let alone = if wait.deadline.is_some() { Alone::Allowed } else { Alone::Refused };
+        let _away = Away::begin(alone)?;
+        Ok(self.job.control().done().wait_with(wait))
     }
 
     /// Waits for the end of the task, and takes its result. An interruption point, if it has to wait.
     ///
-    /// A worker of the same pool that waits here keeps its place: if all of them wait for tasks that are still queued, nobody
-    /// is left to run those. For work that waits for other work use a [`Pipeline`](super::Pipeline), or two pools.
+    /// A worker of any pool that waits here gives its place up meanwhile, and a spare thread runs what is queued in its pool: so
+    /// tasks may wait for tasks, even where there is one worker. Not while it is awaited by `.await`: who runs an executor
+    /// in a task, and awaits tasks of the same pool there, needs [`blocking`](super::blocking) around it.
+    ///
+    /// ```
+    /// use quell::pool::Pool;
+    /// use std::sync::Arc;
+    ///
+    /// let pool = Arc::new(Pool::new(1));
+    /// let inner = Arc::clone(&pool);
+    /// let outer = pool.submit(move || inner.submit(|| 20).unwrap().get().unwrap() + 1).unwrap();
+    /// assert_eq!(outer.get().unwrap(), 21);
+    /// ```
     ///
     /// # Errors
     /// [`TaskError::Failed`] if it panicked or never ran. [`TaskError::Interrupted`] if the waiting thread was interrupted;
-    /// the task is not touched, and its handle comes back in the error.
+    /// the task is not touched, and its handle comes back in the error. [`TaskError::Stuck`] if the thread is the last of
+    /// its pool that does not wait, and no spare could be started.
     pub fn get(self) -> Result<T, TaskError<T>> {
         self.get_with(&Wait::new())
     }
@@ -112,11 +147,12 @@ impl<T> Task<T> {
     /// # Errors
     /// As the options allow. The handle comes back in the error, unless the task has ended.
     pub fn get_with(self, wait: &Wait) -> Result<T, TaskError<T>> {
-        match self.wait_with(wait) {
-            Ok(()) => self.taken().map_err(TaskError::Failed),
-            Err(WaitError::TimedOut) => Err(TaskError::TimedOut(self)),
-            Err(WaitError::Signalled) => Err(TaskError::Signalled(self)),
-            Err(other) => Err(TaskError::Interrupted(self, other.only_interrupt())),
+        match self.wait_away(wait) {
+            Ok(Ok(())) => self.taken().map_err(TaskError::Failed),
+            Ok(Err(WaitError::TimedOut)) => Err(TaskError::TimedOut(self)),
+            Ok(Err(WaitError::Signalled)) => Err(TaskError::Signalled(self)),
+            Ok(Err(other)) => Err(TaskError::Interrupted(self, other.only_interrupt())),
+            Err(Stuck) => Err(TaskError::Stuck(self)),
         }
     }
 

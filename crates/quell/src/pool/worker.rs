@@ -5,6 +5,7 @@
 //! task ends, and what comes while the worker is idle, is withdrawn, so that it does not hit the next one.
 
 use super::base::Shared;
+use super::crew::Membership;
 use super::error::Why;
 use super::job::{Job, Queued, cancel};
 use crate::park::Short;
@@ -38,13 +39,29 @@ impl Seat {
 }
 
 /// The worker's thread, shielded.
-pub(super) fn work(shared: &Shared, seat: &Seat) {
-    // Only a shut-down ends this wait: there is no deadline, and the shield is up.
-    while let Ok(queued) = shared.queue.get() {
-        one(shared, seat, queued);
-        // A worker reports each item once.
-        let _ = shared.queue.task_done();
+pub(super) fn work(shared: &Arc<Shared>, seat: &Seat) {
+    let _member = Membership::begin(shared);
+    while next(shared, seat) {}
+}
+
+/// A spare's thread, shielded: works until it is one too many.
+pub(super) fn work_as_spare(shared: &Arc<Shared>, seat: &Seat) {
+    let _member = Membership::begin(shared);
+    while !shared.crew().is_surplus() {
+        if !next(shared, seat) {
+            return shared.crew().spare_ends();
+        }
     }
+}
+
+/// Waits for the next task and runs it. False: there will be no more.
+fn next(shared: &Shared, seat: &Seat) -> bool {
+    // Only a shut-down ends this wait otherwise: there is no deadline, and the shield is up.
+    let Ok(queued) = shared.queue.get() else { return false };
+    one(shared, seat, queued);
+    // A worker reports each item once.
+    let _ = shared.queue.task_done();
+    true
 }
 
 /// Runs one task.

@@ -25,11 +25,10 @@
 //! Waiters are served in the order they came; one that wants many keeps those behind it waiting. So when it leaves, for
 //! whatever reason, the queue is gone through again ([`Goal::gone`]): those behind it may have what it left.
 
-use super::raw_lock::is_due;
+use super::raw_lock::{is_due, since};
 use crate::deadlock::Kind;
 use crate::sys::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::wait::{Goal, Note, Place, Wait, WaitError, WaitQueue, Waited, wait_async, wait_for};
-use std::time::Instant;
 
 const WAITERS: u32 = 1;
 const RESERVED: u32 = 2;
@@ -258,7 +257,7 @@ struct Permits<'a> {
 
 impl Permits<'_> {
     fn note(&self) -> Note {
-        Note::since(Instant::now()).number(self.count as usize)
+        Note::since(since()).number(self.count as usize)
     }
 }
 

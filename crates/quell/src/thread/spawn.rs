@@ -122,8 +122,22 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        self.spawn_prepared(f, |_| ())
+    }
+
+    /// [`spawn`](Builder::spawn); `prepare` sees the handle before the thread runs. If none can be started, the handle is
+    /// that of a thread which has ended.
+    pub(crate) fn spawn_prepared<F, T>(
+        self,
+        f: F,
+        prepare: impl FnOnce(&Thread),
+    ) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
         // SAFETY: nothing in them is borrowed.
-        let (thread, packet) = unsafe { self.start(f, |_| (), |_| ()) }?;
+        let (thread, packet) = unsafe { self.start(f, prepare, |_| ()) }?;
         Ok(JoinHandle { thread, packet })
     }
 

@@ -7,14 +7,18 @@ pub(crate) mod child;
 pub(crate) mod detection;
 
 use quell::thread::{self, JoinHandle};
-use quell::{Interrupt, Thread};
+use quell::{Interrupt, Receipt, Thread};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
-/// How often a stress test goes round: `QUELL_STRESS` times its default.
+/// How often a stress test goes round: `QUELL_STRESS` times its default. A factor below 1 is for builds that are many
+/// times slower, as under a sanitizer.
 pub(crate) fn stress(default: u64) -> u64 {
     match std::env::var("QUELL_STRESS") {
-        Ok(factor) => default * factor.parse::<u64>().expect("QUELL_STRESS is a whole number"),
+        Ok(factor) => {
+            let factor: f64 = factor.parse().expect("QUELL_STRESS is a number");
+            ((default as f64 * factor) as u64).max(1)
+        }
         Err(_) => default,
     }
 }
@@ -69,19 +73,26 @@ pub(crate) fn disturber(
     thread::spawn(move || {
         let mut random = Random::new(seed);
         let mut sent = 0;
+        let mut last: Vec<Option<Receipt>> = targets.iter().map(|_| None).collect();
+        let arrived = |last: &mut Option<Receipt>| {
+            if let Some(last) = last.take() {
+                last.wait(None).expect("nobody disturbs the disturber");
+            }
+        };
         while sent < at_least && !stop.load(SeqCst) {
-            // In bursts, and without running ahead: an interrupt that finds many pending meets no new window.
-            let target = &targets[random.below(targets.len() as u64) as usize];
-            let mut last = None;
+            // In bursts, and ahead of each target by one of them at most: an interrupt that finds many pending meets no
+            // new window. While one target has not had its burst yet, the others may have theirs.
+            let at = random.below(targets.len() as u64) as usize;
+            arrived(&mut last[at]);
             for _ in 0..=random.below(burst) {
-                last = Some(target.interrupt(Interrupt::new(())));
+                last[at] = Some(targets[at].interrupt(Interrupt::new(())));
                 sent += 1;
                 for _ in 0..random.below(200) {
                     std::hint::spin_loop();
                 }
             }
-            last.expect("one at least").wait(None).expect("nobody disturbs the disturber");
         }
+        last.iter_mut().for_each(arrived);
         stop.store(true, SeqCst);
         sent
     })
