@@ -3,8 +3,8 @@
 //! The models explore every interleaving of small programs on a checker's atomics; the sanitizers watch the shipped code
 //! while the whole suite runs it. They need compiler flags that are not stable: a nightly toolchain is used where there is
 //! one, and otherwise the usual compiler is told to accept them. The standard library is the one that rustup installs,
-//! without instrumentation; `xtask/sanitizers/thread.txt` says what that leads to. What the toolchain lacks is
-//! said, and no failure.
+//! without instrumentation. What they report that is no mistake stands in `xtask/sanitizers`, each with its reason.
+//! What the toolchain lacks is said, and no failure.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -33,8 +33,7 @@ pub(crate) enum Sanitizer {
 }
 
 impl Sanitizer {
-    pub(crate) const ALL: [Sanitizer; 3] =
-        [Sanitizer::Thread, Sanitizer::Address, Sanitizer::Miri];
+    pub(crate) const ALL: [Sanitizer; 3] = [Sanitizer::Thread, Sanitizer::Address, Sanitizer::Miri];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -58,11 +57,15 @@ impl Sanitizer {
         match self {
             // A child of a fork that starts threads is not supported; and of the runtimes of asynchronous tests,
             // the locks are the standard library's, which it cannot see.
-            Sanitizer::Thread => "not (binary(fork) + binary(tasks) + binary(queue_tasks) + test(tokio))",
+            Sanitizer::Thread => {
+                "not (binary(fork) + binary(tasks) + binary(queue_tasks) + test(tokio))"
+            }
             // The allocator that counts is the test's own.
             Sanitizer::Address => "not binary(no_allocation)",
             // What runs in seconds under an interpreter.
-            Sanitizer::Miri => "binary(ported_java) + binary(ported_ruby_ghc) + binary(queue_ported)",
+            Sanitizer::Miri => {
+                "binary(ported_java) + binary(ported_ruby_ghc) + binary(queue_ported)"
+            }
         }
     }
 }
@@ -159,8 +162,11 @@ fn sanitized(
     command.env("CARGO_TARGET_DIR", workspace::target_of(name));
     command.env("QUELL_STRESS", stress(options));
     command.env("QUELL_TEST_LIMIT", "600");
-    let known = workspace::root().join("xtask/sanitizers/thread.txt");
-    command.env("TSAN_OPTIONS", format!("suppressions={} history_size=4", known.display()));
+    let known = |file: &str| workspace::root().join("xtask/sanitizers").join(file);
+    let races = known("thread.txt");
+    command.env("TSAN_OPTIONS", format!("suppressions={} history_size=4", races.display()));
+    let leaks = known("leaks.txt");
+    command.env("LSAN_OPTIONS", format!("suppressions={} print_suppressions=0", leaks.display()));
     session.step(format!("{name} sanitizer"), options.kind(), suites::LIMIT, command);
 }
 

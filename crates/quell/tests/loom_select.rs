@@ -6,9 +6,7 @@ mod models;
 
 use loom::future::block_on;
 use loom::thread;
-use quell::{
-    Event, GetError, Interrupt, Outcome, Queue, Select, Thread, WaitError, model,
-};
+use quell::{Event, GetError, Interrupt, Outcome, Queue, Select, Thread, WaitError, model};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::stress;
+use common::{Sender, stress};
 use quell::{Event, Interrupt, Lock, Outcome, Wait, WaitError, thread};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -151,16 +151,12 @@ fn no_interrupt_is_raised_inside() {
         })
     };
     let rounds = stress(100_000);
-    let mut before = None;
-    for round in 0..rounds {
-        let receipt = target.thread().interrupt(Interrupt::new(()));
-        if round % 8 == 0
-            && let Some(before) = before.replace(receipt)
-        {
-            // Ahead by no more than two times eight, and not in step with the target.
-            assert_eq!(before.wait(None).unwrap(), Outcome::Delivered);
-        }
+    let mut sender = Sender::new(target.thread().clone());
+    for _ in 0..rounds {
+        sender.send();
+        sender.pace();
     }
+    assert_eq!(sender.finish(), rounds);
     stop.store(true, SeqCst);
     assert_eq!(target.join().unwrap(), rounds);
     holder.join().unwrap();

@@ -507,9 +507,8 @@ fn a_task_that_blocks_gives_its_place_up() {
     let pool = Pool::new(1);
     let ready = Arc::new(Event::new());
     let waits = Arc::clone(&ready);
-    let waits = pool
-        .submit(move || pool::blocking(|| pool::blocking(|| waits.wait().is_ok())))
-        .unwrap();
+    let waits =
+        pool.submit(move || pool::blocking(|| pool::blocking(|| waits.wait().is_ok()))).unwrap();
     let sets = Arc::clone(&ready);
     pool.submit(move || sets.set()).unwrap();
     assert!(waits.get().unwrap());

@@ -77,12 +77,7 @@ struct Spare {
 pub(super) struct Stuck;
 
 impl Crew {
-    pub(super) fn new(
-        places: usize,
-        most: usize,
-        name: String,
-        stack_size: Option<usize>,
-    ) -> Crew {
+    pub(super) fn new(places: usize, most: usize, name: String, stack_size: Option<usize>) -> Crew {
         let state = State { threads: places, away: 0, spares: Vec::new(), started: 0 };
         Crew { places, most, name, stack_size, state: Short::new(state) }
     }

@@ -100,15 +100,19 @@ pub(crate) fn current_id() -> u64 {
 fn register() -> Thread {
     let earlier = local(|l| l.id.get());
     if let Some(id) = std::num::NonZeroU64::new(earlier) {
-        // Its thread-locals are being destroyed, and another destructor waits for something. It has ended and stays
-        // so, but can still wait, under the id it had. This reference is never given up.
-        let thread = Thread::with_id(ThreadId::from_number(id), None);
-        thread.slot().close();
-        set(&thread);
-        return thread;
+        return revive(ThreadId::from_number(id));
     }
     let thread = registry::register_foreign();
     attach(&thread);
+    thread
+}
+
+/// The thread's thread-locals are being destroyed, and another destructor waits for something. It has ended and stays so,
+/// but can still wait, under the id it had. This reference is never given up.
+fn revive(id: ThreadId) -> Thread {
+    let thread = Thread::with_id(id, None);
+    thread.slot().close();
+    set(&thread);
     thread
 }
 

@@ -60,6 +60,53 @@ impl Random {
     }
 }
 
+/// Interrupts one thread again and again, a little ahead of it: an interrupt that finds many pending meets no new window, but
+/// to wait for each to arrive would take a turn of the scheduler each time, and on a busy machine those are long.
+pub(crate) struct Sender {
+    target: Thread,
+    sent: u64,
+    /// The last one, and one that was sent before.
+    receipts: (Option<Receipt>, Option<Receipt>),
+}
+
+impl Sender {
+    /// The most that it is ahead of its target, by half.
+    const AHEAD: u64 = 64;
+
+    pub(crate) fn new(target: Thread) -> Sender {
+        Sender { target, sent: 0, receipts: (None, None) }
+    }
+
+    pub(crate) fn send(&mut self) {
+        let receipt = self.target.interrupt(Interrupt::new(()));
+        self.sent += 1;
+        if self.sent.is_multiple_of(Sender::AHEAD)
+            && let Some(before) = self.receipts.1.replace(receipt.clone())
+        {
+            before.wait(None).expect("nobody disturbs the disturber");
+        }
+        self.receipts.0 = Some(receipt);
+    }
+
+    /// Gives the target a moment to take what it has, if it is awake.
+    pub(crate) fn pace(&self) {
+        for _ in 0..300 {
+            if !self.target.has_pending() {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Waits until the last has arrived, or its target has ended. Says how many were sent.
+    pub(crate) fn finish(self) -> u64 {
+        if let Some(last) = self.receipts.0 {
+            last.wait(None).expect("nobody disturbs the disturber");
+        }
+        self.sent
+    }
+}
+
 /// Interrupts the threads at random, pausing at random, in bursts of up to `burst`, until `stop` or until it has sent
 /// `at_least`; says how many it sent.
 pub(crate) fn disturber(
@@ -72,27 +119,20 @@ pub(crate) fn disturber(
     let stop = Arc::clone(stop);
     thread::spawn(move || {
         let mut random = Random::new(seed);
+        let mut senders: Vec<_> = targets.into_iter().map(Sender::new).collect();
         let mut sent = 0;
-        let mut last: Vec<Option<Receipt>> = targets.iter().map(|_| None).collect();
-        let arrived = |last: &mut Option<Receipt>| {
-            if let Some(last) = last.take() {
-                last.wait(None).expect("nobody disturbs the disturber");
-            }
-        };
         while sent < at_least && !stop.load(SeqCst) {
-            // In bursts, and ahead of each target by one of them at most: an interrupt that finds many pending meets no
-            // new window. While one target has not had its burst yet, the others may have theirs.
-            let at = random.below(targets.len() as u64) as usize;
-            arrived(&mut last[at]);
+            let at = random.below(senders.len() as u64) as usize;
+            senders[at].pace();
             for _ in 0..=random.below(burst) {
-                last[at] = Some(targets[at].interrupt(Interrupt::new(())));
+                senders[at].send();
                 sent += 1;
                 for _ in 0..random.below(200) {
                     std::hint::spin_loop();
                 }
             }
         }
-        last.iter_mut().for_each(arrived);
+        let sent = senders.into_iter().map(Sender::finish).sum();
         stop.store(true, SeqCst);
         sent
     })
