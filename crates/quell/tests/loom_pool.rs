@@ -126,7 +126,7 @@ fn a_task_waits_for_a_task() {
 /// Two workers, whose tasks wait for others at the same moment: each counts on the other, and on the spares.
 #[test]
 fn two_tasks_wait_for_tasks() {
-    models::bounded(1, || {
+    models::bounded(2, || {
         let pool = Arc::new(Pool::builder().workers(2).spares(1).build().unwrap());
         let outer: Vec<_> = (0..2)
             .map(|n| {
@@ -153,7 +153,7 @@ fn two_tasks_wait_for_tasks() {
 /// Stopped while a task waits for one that a spare runs, or is about to: both end, and so does the spare.
 #[test]
 fn stopped_while_a_spare_starts() {
-    models::bounded(1, || {
+    models::bounded(2, || {
         let pool = Arc::new(Pool::new(1));
         let inner = Arc::clone(&pool);
         let sleep = || quell::thread::sleep_with(&quell::Wait::new()).unwrap_err();
