@@ -213,6 +213,23 @@ fn a_nudge_ends_a_wait_with_signals() {
     });
 }
 
+/// An interrupt ends a wait that leaves it pending, and is there to be taken afterwards: the kick is not lost, and neither is
+/// the interrupt.
+#[test]
+fn a_wait_that_leaves_the_interrupt_pending_is_ended_by_it() {
+    loom::model(|| {
+        let handle = Thread::unattached(None);
+        let target = start(&handle, || {
+            let ended = quell::thread::sleep_with(&Wait { leave_pending: true, ..Wait::new() });
+            assert!(matches!(ended, Err(WaitError::Signalled)));
+            quell::take_pending(true).is_some()
+        });
+        let receipt = handle.interrupt(Interrupt::new(1));
+        assert!(target.join().unwrap());
+        assert_eq!(receipt.state(), Outcome::Delivered);
+    });
+}
+
 /// Against a deadline: taken now, or kept for the next time. A lost one is a deadlock, which loom reports.
 #[test]
 fn an_unpark_is_never_lost() {

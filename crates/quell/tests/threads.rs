@@ -3,7 +3,7 @@
 #![cfg(not(any(quell_loom, quell_shuttle)))]
 
 use quell::thread::{Builder, JoinError};
-use quell::{Event, Interrupt, Outcome, RawRLock, Thread, Wait, thread};
+use quell::{Event, Interrupt, Outcome, RawRLock, Thread, Wait, WaitError, thread};
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -221,6 +221,26 @@ fn a_nudge_ends_no_other_wait() {
     quell::sleep(Duration::from_micros(10)).unwrap();
     let ended = thread::sleep_with(&Wait::new().signals());
     assert!(matches!(ended, Err(quell::WaitError::Signalled)));
+}
+
+/// A grant that has come is returned; the interrupt stays pending in any case.
+#[test]
+fn a_wait_may_leave_the_interrupt_pending() {
+    let wait = Wait { leave_pending: true, ..Wait::new() };
+    let me = quell::current();
+    let event = Event::new();
+    let receipt = me.interrupt(Interrupt::new("later"));
+    assert!(matches!(event.wait_with(&wait), Err(WaitError::Signalled)));
+    let shield = quell::shield();
+    let timed = wait.timeout(Duration::from_millis(1));
+    assert!(matches!(event.wait_with(&timed), Err(WaitError::TimedOut)));
+    assert!(shield.leave().is_err());
+    assert_eq!(receipt.state(), Outcome::Delivered);
+    event.set();
+    let receipt = me.interrupt(Interrupt::new("again"));
+    assert!(event.wait_with(&wait).is_ok());
+    assert_eq!(receipt.state(), Outcome::Pending);
+    assert!(receipt.withdraw());
 }
 
 #[cfg(all(target_os = "linux", not(quell_portable_park)))]

@@ -74,6 +74,17 @@ impl Semaphore {
         }
     }
 
+    /// Gives `count` permits back, or adds them, unless there would then be more than `most`. Does not block, and is no
+    /// interruption point. For who sets a bound of their own, or cannot afford a panic.
+    ///
+    /// # Errors
+    /// If there would be more than `most`, or 2³⁰ or more. None is given back then.
+    #[inline]
+    pub fn release_within(&self, count: u32, most: u32) -> Result<(), OverRelease> {
+        let bound = most.min(MOST);
+        self.raw.release(count, bound).map_err(|value| OverRelease { count, value, bound })
+    }
+
     fn most(&self) -> u32 {
         MOST
     }

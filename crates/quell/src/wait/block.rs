@@ -11,6 +11,9 @@ use crate::thread::{Thread, local};
 /// Whoever makes `done` true must unpark `me` afterwards. `leave` is the compare-exchange against that: false means
 /// that the thing is done, or about to be, and the wait goes on to its end. It is called under the slot's lock.
 ///
+/// An interrupt that is to stay pending is a reason like a signal. If it is withdrawn in this moment, the wait was ended for
+/// nothing, as its caller finds out when it tries to take it.
+///
 /// If several reasons are there at once: done comes first, then the interrupt, a deadlock's verdict, the signal, the
 /// deadline.
 pub(crate) fn block(
@@ -31,6 +34,12 @@ pub(crate) fn block(
         }
         // The slot's bits are looked at after BLOCKED was set and before each sleep: see `interrupt`.
         if interruptible && me.slot().has_pending() {
+            if wait.leave_pending {
+                if leave() {
+                    return Err(WaitError::Signalled);
+                }
+                break;
+            }
             match me.slot().take_if(&leave) {
                 Taken::Interrupt(interrupt) => {
                     drop(awake);

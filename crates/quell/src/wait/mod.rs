@@ -116,12 +116,22 @@ pub struct Wait {
     /// Whether to sleep at once, without first looking for a moment if the wait is over before it has begun. For embedders
     /// whose threads take turns: while this one looks, the one that would end the wait may not get its turn.
     pub at_once: bool,
+    /// Whether an interrupt that may end the wait is left pending when it does, with [`WaitError::Signalled`]. For embedders
+    /// that decide under a lock of their own what came first, and then take it by
+    /// [`take_pending`](crate::interrupt::take_pending).
+    pub leave_pending: bool,
 }
 
 impl Wait {
     /// For ever, interruptible, whatever signals come.
     pub const fn new() -> Wait {
-        Wait { deadline: None, interruptible: true, signals: false, at_once: false }
+        Wait {
+            deadline: None,
+            interruptible: true,
+            signals: false,
+            at_once: false,
+            leave_pending: false,
+        }
     }
 
     /// Until `deadline` at most.
@@ -162,7 +172,8 @@ pub enum WaitError {
     TimedOut,
     /// The thread was interrupted.
     Interrupted(Interrupted),
-    /// A signal handler ran in the thread, or it was nudged, and the wait had asked to know.
+    /// A signal handler ran in the thread, or it was nudged, and the wait had asked to know. Or an interrupt is pending, and
+    /// the wait leaves it so.
     Signalled,
     /// It could never have ended: who holds what it waits for waits for this thread. Only with
     /// [detection](crate::deadlock) on.
