@@ -45,15 +45,20 @@ class Worker(threading.Thread):
 
     def blocked(self) -> "Worker":
         """Wait until the thread sleeps in the kernel and stays there for a few looks."""
-        stat = Path(f"/proc/self/task/{self.native_id}/stat")
-        asleep = 0
-        end = time.monotonic() + PATIENCE
-        while asleep < 5:
-            assert time.monotonic() < end, "the thread does not block"
-            state = stat.read_text().rpartition(")")[2].split()[0]
-            asleep = asleep + 1 if state == "S" else 0
-            time.sleep(0.0005)
+        blocked(self)
         return self
+
+
+def blocked(thread: threading.Thread) -> None:
+    """Wait until the thread sleeps in the kernel and stays there for a few looks."""
+    stat = Path(f"/proc/self/task/{thread.native_id}/stat")
+    asleep = 0
+    end = time.monotonic() + PATIENCE
+    while asleep < 5:
+        assert time.monotonic() < end, "the thread does not block"
+        state = stat.read_text().rpartition(")")[2].split()[0]
+        asleep = asleep + 1 if state == "S" else 0
+        time.sleep(0.0005)
 
 
 @pytest.fixture

@@ -45,9 +45,62 @@ def waits():
 
         return block, untouched
 
+    def condition(make):
+        def prepare():
+            condition = quell.Condition(make())
+
+            def block():
+                with condition:
+                    try:
+                        condition.wait()
+                    finally:
+                        # Held again, as often as before.
+                        condition.notify()
+                        state = condition._release_save()
+                        assert condition.acquire(False)
+                        condition.release()
+                        condition._acquire_restore(state)
+
+            def untouched():
+                assert repr(condition).endswith(", 0)>")
+                assert condition.acquire(False)
+                condition.release()
+
+            return block, untouched
+
+        return prepare
+
+    def semaphore(make, method):
+        def prepare():
+            semaphore = make(1)
+            semaphore.acquire()
+
+            def block():
+                getattr(semaphore, method)()
+
+            def untouched():
+                assert not semaphore.acquire(False)
+                semaphore.release()
+                assert semaphore._value == 1
+
+            return block, untouched
+
+        return prepare
+
     def event():
         event = quell.Event()
         return event.wait, lambda: None
+
+    def barrier():
+        barrier = quell.Barrier(2)
+
+        def untouched():
+            # The others would wait for it in vain.
+            assert barrier.broken and barrier.n_waiting == 0
+            with pytest.raises(threading.BrokenBarrierError):
+                barrier.wait()
+
+        return barrier.wait, untouched
 
     def get():
         q = quell.Queue()
@@ -89,7 +142,15 @@ def waits():
         "Lock.acquire": lock(quell.Lock),
         "RLock.acquire": lock(quell.RLock),
         "with Lock": held_by_with,
+        "Condition(Lock).wait": condition(quell.Lock),
+        "Condition(RLock).wait": condition(quell.RLock),
+        "Condition(threading.Lock).wait": condition(threading.Lock),
+        "Condition(threading.RLock).wait": condition(threading.RLock),
+        "Semaphore.acquire": semaphore(quell.Semaphore, "acquire"),
+        "BoundedSemaphore.acquire": semaphore(quell.BoundedSemaphore, "acquire"),
+        "with Semaphore": semaphore(quell.Semaphore, "__enter__"),
         "Event.wait": event,
+        "Barrier.wait": barrier,
         "Queue.get": get,
         "Queue.put": put,
         "Queue.join": join,

@@ -1,14 +1,17 @@
-"""CPython's own tests of threading's locks and of queue, run against quell's classes.
+"""CPython's own tests of threading, _thread and queue, run against quell's classes.
 
 They are taken from the interpreter that runs this. What is left out, and why, is in EXCLUDED.
 """
 
+import _thread
 import importlib
+import types
 import unittest
 
 import pytest
 import quell
 import quell.queue
+import quell.threading
 
 lock_tests = pytest.importorskip(
     "test.lock_tests", reason="this interpreter comes without its own tests"
@@ -17,12 +20,40 @@ lock_tests = pytest.importorskip(
 EXCLUDED = {
     # Looks into `_cond`, the Condition inside threading.Event; quell.Event has none.
     "EventTests.test_at_fork_reinit",
+    # Replace private functions of the module `threading` by assigning to what here is another module.
+    "ThreadTests.test_limbo_cleanup",
+    "ThreadTests.test_name",
+    # Of a lock class that cannot be called; up to 3.12 `threading.Lock` is a function. quell.Lock is a class.
+    "ThreadTests.test_disallow_instantiation",
+    # Goes by the module in which a name was defined; test_threading_module.py compares the names.
+    "MiscTestCase.test__all__",
+    # Run scripts, which import the standard module in an interpreter of their own.
+    "ThreadJoinOnShutdown",
+    "SubinterpThreadingTests",
+    "AtexitTests",
+    "InterruptMainTests",
+    "TestForkInThread",
 }
 
 CLASSES = {
     "LockTests": (lock_tests.LockTests, {"locktype": quell.Lock}),
     "RLockTests": (lock_tests.RLockTests, {"locktype": quell.RLock}),
     "EventTests": (lock_tests.EventTests, {"eventtype": quell.Event}),
+    "ConditionTests": (lock_tests.ConditionTests, {"condtype": quell.Condition}),
+    "ConditionTests(foreign)": (
+        lock_tests.ConditionTests,
+        {
+            "condtype": staticmethod(
+                lambda lock=None: quell.Condition(lock or lock_tests.threading.RLock())
+            )
+        },
+    ),
+    "SemaphoreTests": (lock_tests.SemaphoreTests, {"semtype": quell.Semaphore}),
+    "BoundedSemaphoreTests": (
+        lock_tests.BoundedSemaphoreTests,
+        {"semtype": quell.BoundedSemaphore},
+    ),
+    "BarrierTests": (lock_tests.BarrierTests, {"barriertype": staticmethod(quell.Barrier)}),
     # threading's Condition around quell's locks.
     "ConditionTests(RLock)": (
         lock_tests.ConditionTests,
@@ -46,6 +77,21 @@ def cases():
         # Each stands there twice, for the standard library's two forms of the module.
         if is_case and name.startswith("C") and hasattr(case, "queue"):
             yield type(name, (case,), {"queue": quell.queue})
+    importlib.import_module("test.support").verbose = 0
+    suite = importlib.import_module("test.test_threading")
+    suite.threading = quell.threading
+    yield from own_cases(suite)
+    suite = importlib.import_module("test.test_thread")
+    suite.thread = types.SimpleNamespace(**{**vars(_thread), "allocate_lock": quell.Lock})
+    yield from own_cases(suite)
+
+
+def own_cases(suite):
+    """Those that a suite does not take from lock_tests: these stand above."""
+    for case in list(vars(suite).values()):
+        is_case = isinstance(case, type) and issubclass(case, unittest.TestCase)
+        if is_case and not any(base.__module__ == lock_tests.__name__ for base in case.__mro__):
+            yield case
 
 
 def collected():

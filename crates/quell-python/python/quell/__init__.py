@@ -14,13 +14,17 @@ in any blocking call. The interrupt arrives as an ordinary exception; cleanup ru
 Sending       interrupt, interrupt_main, set_async_exc; what became of it: Delivery
 Receiving     Interrupt, Timeout; checkpoint, mask, shield
 Time limits   timeout, timeout_at
-Primitives    Lock, RLock, Event: drop-ins for those of threading whose waits can be interrupted and that never leak
+Primitives    Lock, RLock, Condition, Semaphore, BoundedSemaphore, Event, Barrier: drop-ins for those of threading whose
+              waits can be interrupted and that never leak; quell.threading stands in for the whole module
 Queues        Queue, LifoQueue, PriorityQueue, SimpleQueue; Empty, Full, ShutDown: the same for those of queue;
               quell.queue stands in for the whole module
 
 """
 
 from ._quell import (
+    Barrier,
+    BoundedSemaphore,
+    Condition,
     CpuLimit,
     Delivery,
     Event,
@@ -32,6 +36,7 @@ from ._quell import (
     PriorityQueue,
     Queue,
     RLock,
+    Semaphore,
     SimpleQueue,
     TimeLimit,
     Timeout,
@@ -54,6 +59,9 @@ if TYPE_CHECKING:
     from ._quell import ShutDown
 
 __all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
     "CpuLimit",
     "Delivery",
     "Empty",
@@ -67,6 +75,7 @@ __all__ = [
     "PriorityQueue",
     "Queue",
     "RLock",
+    "Semaphore",
     "ShutDown",
     "SimpleQueue",
     "TimeLimit",

@@ -3,6 +3,10 @@
 //! A hold is *covered* at an instruction if an exception there runs the handler that belongs to the acquire: the
 //! `finally` of the `try` that starts right after it, or the exit of its `with`. Where every hold is covered a wait
 //! may be interrupted as if nothing were held; where one is not, the interrupt waits for the release.
+//!
+//! A *lock* guards what must not be seen half changed: while one is held, running code is not interrupted at all. A
+//! *permit* of a semaphore guards nothing but itself, often for as long as the work takes that it admits: running code is
+//! interrupted where the permit is covered, so that it is given back.
 
 use pyo3::prelude::*;
 
@@ -11,9 +15,20 @@ use crate::cpython::code::{Code, Handler};
 use crate::cpython::frame::Frame;
 use crate::cpython::thread::ThreadState;
 
-/// A lock that was acquired, and where.
-pub(super) struct Hold {
+/// What is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A lock.
+    Lock,
+    /// A permit that a `with` statement has taken.
+    Permit,
+}
+
+/// A lock or a permit that was acquired, and where.
+#[derive(Debug)]
+pub struct Hold {
     key: *const (),
+    kind: Kind,
     /// Address of the frame that acquired, and of the instruction it was at then; what that means in its code is found
     /// out when somebody asks.
     frame: usize,
@@ -26,16 +41,20 @@ unsafe impl Send for Hold {}
 impl Hold {
     /// A hold of the calling thread, whose state this is, acquired by its running frame.
     #[inline]
-    pub(super) fn here(key: *const (), thread: ThreadState) -> Self {
-        match thread.top() {
-            Some(frame) => Self { key, frame: frame.address(), instruction: frame.instruction() },
-            None => Self { key, frame: 0, instruction: 0 },
-        }
+    pub(super) fn here(key: *const (), kind: Kind, thread: ThreadState) -> Self {
+        let (frame, instruction) =
+            thread.top().map_or((0, 0), |frame| (frame.address(), frame.instruction()));
+        Self { key, kind, frame, instruction }
     }
 
     #[inline]
     pub(super) fn key(&self) -> *const () {
         self.key
+    }
+
+    #[inline]
+    pub(super) fn is_lock(&self) -> bool {
+        self.kind == Kind::Lock
     }
 
     fn is_covered(&self, stack: Option<Frame>) -> bool {
@@ -71,6 +90,14 @@ fn is_covered_in(code: Code, acquired: i32, now: i32) -> bool {
         }
     }
     false
+}
+
+/// Whether running code of the calling thread, whose record this is, may be interrupted where it is now: it holds no lock,
+/// and what else it holds is covered.
+pub(super) fn let_in(py: Python<'_>, record: &Record) -> PyResult<bool> {
+    let (holds, locks) =
+        record.state(py, |s| (!s.holds.is_empty(), s.holds.iter().any(Hold::is_lock)));
+    Ok(!locks && (!holds || covered(py, record)?))
 }
 
 /// Whether every hold of the calling thread is covered where it is now.

@@ -42,6 +42,7 @@ use pyo3::prelude::*;
 use quell::wait::Wait;
 use quell::{Interrupted, Receipt};
 
+pub use holds::{Hold, Kind};
 pub use reason::Admit;
 pub use record::{Unheld, current_thread};
 pub use target::{Target, main_target, target_by_ident, targets};
@@ -178,6 +179,17 @@ pub fn raise(py: Python<'_>, interrupted: Interrupted) -> Option<PyErr> {
     admitted.then(|| Record::current(py).delivered(py, interrupt))
 }
 
+/// Takes the interrupt that may be raised where the calling thread blocks, after a wait that [`wait_options`] let be
+/// interrupted and that left it pending. It is to be raised next: see [`delivered`].
+pub fn take_where_blocked(py: Python<'_>) -> Option<quell::Interrupt> {
+    Record::current(py).take(py, true)
+}
+
+/// The error that raises an interrupt that was taken.
+pub fn delivered(py: Python<'_>, interrupt: quell::Interrupt) -> PyErr {
+    Record::current(py).delivered(py, interrupt)
+}
+
 /// Raises what is pending in the calling thread if it holds no quell lock and is not masked. For an operation that is
 /// about to acquire. One load when nothing is pending.
 #[inline]
@@ -207,10 +219,7 @@ pub fn checkpoint(py: Python<'_>) -> PyResult<()> {
 
 #[cold]
 fn deliver_now(py: Python<'_>, record: &Record, where_blocked: bool) -> PyResult<()> {
-    if record.holds(py) > 0 {
-        return Ok(());
-    }
-    take(py, record, where_blocked)
+    if holds::let_in(py, record)? { take(py, record, where_blocked) } else { Ok(()) }
 }
 
 fn take(py: Python<'_>, record: &Record, where_blocked: bool) -> PyResult<()> {
@@ -258,7 +267,27 @@ impl Me<'_> {
     /// See [`hold`].
     #[inline(always)]
     pub fn hold(self, key: *const ()) {
-        self.record.hold(self.py, key, self.thread);
+        self.record.hold(self.py, key, Kind::Lock, self.thread);
+    }
+
+    /// Notes that a `with` statement of the calling thread has taken a permit of the semaphore `key`.
+    #[inline(always)]
+    pub fn hold_permit(self, key: *const ()) {
+        self.record.hold(self.py, key, Kind::Permit, self.thread);
+    }
+
+    /// Ends the hold of the lock `key`, as [`unhold`] does, for [`restore`](Self::restore) to bring back: the same hold, in
+    /// whose `with` statement a condition waits.
+    pub fn lift(self, key: *const ()) -> Option<Hold> {
+        self.record.lift(self.py, key)
+    }
+
+    /// Brings back what was lifted, or makes a hold of the lock `key` if the thread had none.
+    pub fn restore(self, key: *const (), hold: Option<Hold>) {
+        match hold {
+            Some(hold) => self.record.put_down(self.py, hold),
+            None => self.hold(key),
+        }
     }
 
     /// See [`unhold`].
@@ -274,7 +303,18 @@ pub fn wait_options(py: Python<'_>, deadline: Option<Instant>) -> PyResult<Wait>
     let record = Record::current(py);
     let interruptible = holds::covered(py, record)? && !swallow::would_swallow(py);
     // The thread that would end the wait needs the GIL, which takes longer to come by than a moment's look.
-    Ok(Wait { deadline, interruptible, signals: signal::runs_handlers(), at_once: true })
+    let signals = signal::runs_handlers();
+    Ok(Wait { deadline, interruptible, signals, at_once: true, ..Wait::new() })
+}
+
+/// Runs `f`, which may run Python code, with interrupts of the calling thread kept out. They are not raised at its end: it is
+/// no interruption point.
+pub fn shielded<R>(py: Python<'_>, f: impl FnOnce() -> R) -> R {
+    let shield = quell::shield();
+    let result = f();
+    drop(shield);
+    Record::current(py).state(py, |s| s.shielded = false);
+    result
 }
 
 /// Notes that the calling thread has acquired the lock `key`.

@@ -22,7 +22,7 @@ use quell::thread::Thread;
 use super::Options;
 use super::gate::{self, Arming};
 use super::gil_cell::GilCell;
-use super::holds::Hold;
+use super::holds::{Hold, Kind};
 use super::reason::Reason;
 use crate::cpython::thread::ThreadState;
 
@@ -162,8 +162,21 @@ impl Record {
     // ---- holds
 
     #[inline]
-    pub(super) fn hold(&self, py: Python<'_>, key: *const (), thread: ThreadState) {
-        self.state(py, |s| s.holds.push(Hold::here(key, thread)));
+    pub(super) fn hold(&self, py: Python<'_>, key: *const (), kind: Kind, thread: ThreadState) {
+        self.state(py, |s| s.holds.push(Hold::here(key, kind, thread)));
+    }
+
+    /// Ends a hold for a while.
+    pub(super) fn lift(&self, py: Python<'_>, key: *const ()) -> Option<Hold> {
+        self.state(py, |s| {
+            let at = s.holds.iter().rposition(|h| h.key() == key)?;
+            Some(s.holds.remove(at))
+        })
+    }
+
+    /// Puts back what was lifted.
+    pub(super) fn put_down(&self, py: Python<'_>, hold: Hold) {
+        self.state(py, |s| s.holds.push(hold));
     }
 
     #[inline]
@@ -178,11 +191,6 @@ impl Record {
             }
             if s.holds.is_empty() { Unheld::Last } else { Unheld::NotLast }
         })
-    }
-
-    #[inline]
-    pub(super) fn holds(&self, py: Python<'_>) -> usize {
-        self.state(py, |s| s.holds.len())
     }
 
     // ---- delivery, by the thread itself

@@ -14,7 +14,7 @@ use quell::wait::{Wait, WaitError};
 
 use super::awaiting::{self, Operation};
 use super::call::{self, Obj, runtime_error, throw};
-use super::locking::{self, Locking};
+use super::locking::{self, Given, Locking, Yielding};
 use super::wait::Waitable;
 use crate::delivery::{self, Me, Unheld};
 
@@ -92,6 +92,31 @@ impl Locking for Lock {
     }
 }
 
+impl Yielding for Lock {
+    fn is_owned(&self) -> bool {
+        self.raw.is_locked()
+    }
+
+    fn give_up(&self, py: Python<'_>) -> PyResult<Given> {
+        if !self.raw.is_locked() {
+            return Err(runtime_error("release unlocked lock"));
+        }
+        let hold = delivery::me(py).lift(self.key());
+        if hold.is_none() {
+            self.unhold_elsewhere(py);
+        }
+        self.raw.unlock();
+        Ok(Given { count: 1, hold })
+    }
+
+    fn take_back(&self, py: Python<'_>, given: Given) {
+        if !self.raw.try_lock() {
+            super::wait::insist(py, &self.raw, |wait| self.raw.lock_with(wait));
+        }
+        delivery::me(py).restore(self.key(), given.hold);
+    }
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         if self.raw.is_locked() {
@@ -147,25 +172,15 @@ impl Lock {
     // interrupt in between, so that the `with` statement around the wait finds it held.
 
     fn _release_save(&self, py: Python<'_>) -> PyResult<()> {
-        if !self.raw.is_locked() {
-            return Err(runtime_error("release unlocked lock"));
-        }
-        if delivery::unhold(py, self.key()) == Unheld::NotMine {
-            self.unhold_elsewhere(py);
-        }
-        self.raw.unlock();
-        Ok(())
+        self.give_up(py).map(drop)
     }
 
     fn _acquire_restore(&self, py: Python<'_>, _state: &Bound<'_, PyAny>) {
-        if !self.raw.try_lock() {
-            super::wait::insist(py, &self.raw, |wait| self.raw.lock_with(wait));
-        }
-        delivery::hold(py, self.key());
+        self.take_back(py, Given { count: 1, hold: None });
     }
 
     fn _is_owned(&self) -> bool {
-        self.raw.is_locked()
+        self.is_owned()
     }
 
     fn _at_fork_reinit(&self, py: Python<'_>) {

@@ -14,9 +14,9 @@ use pyo3::pyclass::boolean_struct::True;
 use quell::wait::{Wait, WaitError};
 
 use super::bound::install_with;
-use super::call::{self, Method, Obj, Parameters, answer, boolean, none, this, throw};
+use super::call::{self, Method, Obj, Parameters, answer, none, this, throw};
 use super::wait::{Patience, Waitable, block};
-use crate::delivery::{self, Me};
+use crate::delivery::{self, Hold, Me};
 
 /// What differs from one lock to the next. Every call has the GIL.
 pub(super) trait Locking: PyClass<Frozen = True> + Sync {
@@ -36,46 +36,83 @@ pub(super) trait Locking: PyClass<Frozen = True> + Sync {
     /// Notes that the calling thread has taken it. Nothing of Python ran since.
     fn acquired(&self, me: Me<'_>);
 
+    /// The same for a `with` statement, whose exit will give it back.
+    #[inline(always)]
+    fn entered(&self, me: Me<'_>) {
+        self.acquired(me);
+    }
+
     /// Gives it back, and raises what waited for that.
     fn give(&self, py: Python<'_>) -> PyResult<()>;
 }
 
-#[inline(always)]
-fn take<L: Locking>(lock: &L, py: Python<'_>) -> PyResult<bool> {
-    let me = delivery::me(py);
-    me.deliver_before_acquire()?;
-    if lock.try_lock() {
-        lock.acquired(me);
-        return Ok(true);
-    }
-    take_slow(lock, py, Patience::Forever)
+/// What a condition asks of its lock besides: to give it up and take it back, as often as it was taken, without an
+/// interrupt in between.
+pub(super) trait Yielding: Locking {
+    /// Whether the calling thread may give it up.
+    fn is_owned(&self) -> bool;
+
+    /// Gives it up whole. RuntimeError if that is not the calling thread's to do.
+    fn give_up(&self, py: Python<'_>) -> PyResult<Given>;
+
+    /// Takes it back, however long that takes. It is not the calling thread's.
+    fn take_back(&self, py: Python<'_>, given: Given);
 }
 
-fn take_with<L: Locking>(lock: &L, py: Python<'_>, patience: Patience) -> PyResult<bool> {
+/// A lock that was given up for a while: how often it had been taken, and the hold.
+#[derive(Debug)]
+pub(super) struct Given {
+    pub(super) count: u32,
+    pub(super) hold: Option<Hold>,
+}
+
+/// Takes it for `noted`, which is [`Locking::acquired`] or [`Locking::entered`].
+#[inline(always)]
+fn take<L: Locking>(
+    lock: &L,
+    py: Python<'_>,
+    patience: impl FnOnce() -> PyResult<Patience>,
+    noted: fn(&L, Me<'_>),
+) -> PyResult<bool> {
     let me = delivery::me(py);
     me.deliver_before_acquire()?;
     if lock.try_lock() {
-        lock.acquired(me);
+        noted(lock, me);
         return Ok(true);
     }
-    match patience {
-        Patience::Try => Ok(false),
-        patience => take_slow(lock, py, patience),
-    }
+    take_slow(lock, py, patience()?, noted)
 }
 
 #[cold]
 #[inline(never)]
-fn take_slow<L: Locking>(lock: &L, py: Python<'_>, patience: Patience) -> PyResult<bool> {
+fn take_slow<L: Locking>(
+    lock: &L,
+    py: Python<'_>,
+    patience: Patience,
+    noted: fn(&L, Me<'_>),
+) -> PyResult<bool> {
+    if patience == Patience::Try {
+        return Ok(false);
+    }
     let taken = block(py, lock.raw(), patience.deadline(), |wait| lock.lock_with(wait))?;
     if taken.is_some() {
-        lock.acquired(delivery::me(py));
+        noted(lock, delivery::me(py));
     }
     Ok(taken.is_some())
 }
 
+/// Takes it, and notes that; if need be, waits as long as `patience` says, which is asked then.
+#[inline(always)]
+pub(super) fn take_with<L: Locking>(
+    lock: &L,
+    py: Python<'_>,
+    patience: impl FnOnce() -> PyResult<Patience>,
+) -> PyResult<bool> {
+    take(lock, py, patience, L::acquired)
+}
+
 /// `acquire(blocking=True, timeout=-1)`.
-unsafe extern "C" fn acquire<L: Locking>(
+pub(super) unsafe extern "C" fn acquire<L: Locking>(
     slf: Obj,
     args: *const Obj,
     count: isize,
@@ -86,22 +123,23 @@ unsafe extern "C" fn acquire<L: Locking>(
         let py = Python::assume_attached();
         let lock = this::<L>(slf);
         if count == 0 && keywords.is_null() {
-            return answer(take(lock, py));
+            return answer(take_with(lock, py, || Ok(Patience::Forever)));
         }
         let patience = parameters(py)
             .bind(args, count, keywords)
             .and_then(|[blocking, timeout]| Patience::of_acquire(blocking, timeout));
-        answer(patience.and_then(|patience| take_with(lock, py, patience)))
+        answer(patience.and_then(|patience| take_with(lock, py, || Ok(patience))))
     }
 }
 
-fn parameters(py: Python<'_>) -> &'static Parameters<2> {
+/// Those of `acquire`.
+pub(super) fn parameters(py: Python<'_>) -> &'static Parameters<2> {
     static PARAMETERS: std::sync::OnceLock<Parameters<2>> = std::sync::OnceLock::new();
     PARAMETERS.get_or_init(|| Parameters::new(py, "acquire", ["blocking", "timeout"]))
 }
 
 /// `release()`.
-unsafe extern "C" fn release<L: Locking>(slf: Obj, _: Obj) -> Obj {
+pub(super) unsafe extern "C" fn release<L: Locking>(slf: Obj, _: Obj) -> Obj {
     // SAFETY: as for `acquire`.
     unsafe {
         match this::<L>(slf).give(Python::assume_attached()) {
@@ -112,21 +150,19 @@ unsafe extern "C" fn release<L: Locking>(slf: Obj, _: Obj) -> Obj {
 }
 
 /// `__enter__()`.
-unsafe extern "C" fn enter<L: Locking>(slf: Obj, _: *mut Obj, count: isize) -> Obj {
+pub(super) unsafe extern "C" fn enter<L: Locking>(slf: Obj, _: *mut Obj, count: isize) -> Obj {
     // SAFETY: as for `acquire`.
     unsafe {
         if count != 0 {
             return throw(PyTypeError::new_err("__enter__() takes no arguments"));
         }
-        match take(this::<L>(slf), Python::assume_attached()) {
-            Ok(_) => boolean(true),
-            Err(error) => throw(error),
-        }
+        let patience = || Ok(Patience::Forever);
+        answer(take(this::<L>(slf), Python::assume_attached(), patience, L::entered))
     }
 }
 
 /// `__exit__(*exc_info)`.
-unsafe extern "C" fn exit<L: Locking>(slf: Obj, _: *mut Obj, _: isize) -> Obj {
+pub(super) unsafe extern "C" fn exit<L: Locking>(slf: Obj, _: *mut Obj, _: isize) -> Obj {
     // SAFETY: as for `acquire`.
     unsafe { release::<L>(slf, std::ptr::null_mut()) }
 }
@@ -157,9 +193,13 @@ impl<L: Locking> Methods<L> {
 
 /// Puts the methods on the class.
 pub(super) fn install<L: Locking>(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let py = module.py();
-    install_with::<L>(py, [(Methods::<L>::ENTER, enter::<L>), (Methods::<L>::EXIT, exit::<L>)])?;
-    call::install::<L>(py, Methods::<L>::ALL)
+    install_entry::<L, L>(module.py())?;
+    call::install::<L>(module.py(), Methods::<L>::ALL)
+}
+
+/// Puts `__enter__` and `__exit__` on `T`, which is `L` or a subclass of it.
+pub(super) fn install_entry<L: Locking, T: PyClass>(py: Python<'_>) -> PyResult<()> {
+    install_with::<T>(py, [(Methods::<L>::ENTER, enter::<L>), (Methods::<L>::EXIT, exit::<L>)])
 }
 
 /// Puts the obsolete names of `acquire` and `release` on the class too.

@@ -1,4 +1,5 @@
-//! Python's primitives, native in every method: `Lock`, `RLock`, `Event`, the queues.
+//! Python's primitives, native in every method: `Lock`, `RLock`, `Condition`, `Semaphore`, `BoundedSemaphore`, `Event`, `Barrier`,
+//! the queues.
 //!
 //! Each is a drop-in for the standard library's class of that name, on a primitive of the core. None of them has a Python-level
 //! `__enter__`, `__exit__` or method in which an interrupt could be raised halfway; that, as much as the speed, is
@@ -6,16 +7,20 @@
 //! statements call, [`wait`] the slow path they share.
 
 mod awaiting;
+mod barrier;
 pub(crate) mod bound;
 pub(crate) mod call;
+mod condition;
 mod event;
 mod items;
 mod lock;
 mod locking;
 mod queue;
 mod rlock;
+mod semaphore;
 mod simple_queue;
 pub(crate) mod wait;
+mod waiters;
 
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -47,7 +52,10 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     awaiting::register(module)?;
     lock::register(module)?;
     rlock::register(module)?;
+    condition::register(module)?;
+    semaphore::register(module)?;
     event::register(module)?;
+    barrier::register(module)?;
     queue::register(module)?;
     simple_queue::register(module)
 }

@@ -13,7 +13,7 @@ use quell::sync::RawRLock;
 use quell::wait::{Wait, WaitError};
 
 use super::call::runtime_error;
-use super::locking::{self, Locking};
+use super::locking::{self, Given, Locking, Yielding};
 use super::wait::{Waitable, insist};
 use crate::delivery::{self, Me, Unheld};
 
@@ -102,6 +102,24 @@ impl Locking for RLock {
     }
 }
 
+impl Yielding for RLock {
+    fn is_owned(&self) -> bool {
+        self.raw.is_owned()
+    }
+
+    fn give_up(&self, py: Python<'_>) -> PyResult<Given> {
+        let count = self.raw.release_save().map_err(|_| runtime_error(NOT_OWNED))?;
+        self.ident.store(0, Relaxed);
+        Ok(Given { count, hold: delivery::me(py).lift(self.key()) })
+    }
+
+    fn take_back(&self, py: Python<'_>, given: Given) {
+        insist(py, &self.raw, |wait| self.raw.acquire_restore(given.count, wait));
+        self.ident.store(ident(), Relaxed);
+        delivery::me(py).restore(self.key(), given.hold);
+    }
+}
+
 impl Drop for RLock {
     fn drop(&mut self) {
         if self.ident.load(Relaxed) != 0 {
@@ -130,7 +148,7 @@ impl RLock {
     // an interrupt in between.
 
     fn _is_owned(&self) -> bool {
-        self.raw.is_owned()
+        self.is_owned()
     }
 
     fn _recursion_count(&self) -> u32 {
@@ -138,10 +156,8 @@ impl RLock {
     }
 
     fn _release_save(&self, py: Python<'_>) -> PyResult<(u32, u64)> {
-        let count = self.raw.release_save().map_err(|_| runtime_error(NOT_OWNED))?;
-        let owner = self.ident.swap(0, Relaxed);
-        delivery::unhold(py, self.key());
-        Ok((count, owner))
+        let owner = self.ident.load(Relaxed);
+        Ok((self.give_up(py)?.count, owner))
     }
 
     fn _acquire_restore(&self, py: Python<'_>, state: (u32, u64)) -> PyResult<()> {
@@ -149,8 +165,7 @@ impl RLock {
         if count == 0 || self.raw.is_owned() {
             return Err(runtime_error("cannot restore a lock that was not given up"));
         }
-        insist(py, &self.raw, |wait| self.raw.acquire_restore(count, wait));
-        self.acquired(delivery::me(py));
+        self.take_back(py, Given { count, hold: None });
         Ok(())
     }
 

@@ -44,7 +44,7 @@ macro_rules! waitable {
 }
 
 // What these have besides their waiters is one word at most, which is whole at any moment.
-waitable!(quell::RawLock, quell::RawRLock, quell::Event, quell::Condition);
+waitable!(quell::RawLock, quell::RawRLock, quell::Semaphore, quell::Event, quell::Condition);
 
 macro_rules! waitable_queue {
     ($($Kind:ident),*) => {
@@ -130,6 +130,18 @@ fn unnote(py: Python<'_>, object: &dyn Waitable) {
     });
 }
 
+/// Runs `operation`, which waits for `object`, with the GIL released.
+pub(super) fn sleep<T: Send>(
+    py: Python<'_>,
+    object: &dyn Waitable,
+    operation: impl FnOnce() -> T + Send,
+) -> T {
+    note(py, object);
+    let ended = py.detach(operation);
+    unnote(py, object);
+    ended
+}
+
 /// Blocks in `operation`, which waits for `object`, with the GIL released. None: the deadline passed.
 #[cold]
 #[inline(never)]
@@ -141,10 +153,7 @@ pub(crate) fn block<T: Send>(
 ) -> PyResult<Option<T>> {
     loop {
         let wait = delivery::wait_options(py, deadline)?;
-        note(py, object);
-        let ended = py.detach(|| operation(&wait));
-        unnote(py, object);
-        match ended {
+        match sleep(py, object, || operation(&wait)) {
             Ok(value) => return Ok(Some(value)),
             Err(WaitError::TimedOut) => return Ok(None),
             Err(WaitError::Interrupted(interrupt)) => {
@@ -303,6 +312,16 @@ impl Patience {
         }
     }
 
+    /// As the standard library's methods take it; None means for ever.
+    pub(crate) fn seconds(self) -> Option<f64> {
+        match self {
+            Self::Forever => None,
+            Self::Try => Some(0.0),
+            Self::Seconds(t) => Some(t),
+            Self::Until(end) => Some(end.saturating_duration_since(Instant::now()).as_secs_f64()),
+        }
+    }
+
     /// When patience ends: None means never. Call it when about to block, not before.
     pub(crate) fn deadline(self) -> Option<Instant> {
         match self {
@@ -329,8 +348,7 @@ pub(crate) fn insist<T: Send>(
     operation: impl Fn(&Wait) -> Result<T, WaitError> + Send + Sync,
 ) -> T {
     let wait = Wait::new().shielded();
-    note(py, object);
-    let value = py.detach(|| {
+    sleep(py, object, || {
         loop {
             // Without a deadline, interrupts and signals a wait ends only in success; should it end otherwise after
             // all, it is begun again.
@@ -338,7 +356,5 @@ pub(crate) fn insist<T: Send>(
                 return value;
             }
         }
-    });
-    unnote(py, object);
-    value
+    })
 }

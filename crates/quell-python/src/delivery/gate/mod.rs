@@ -34,6 +34,7 @@ use trace as form;
 
 use pyo3::prelude::*;
 
+use super::holds::{self, Hold};
 use super::record::Record;
 use super::swallow;
 use crate::cpython::code::Code;
@@ -47,11 +48,11 @@ pub(super) use form::{Arming, arm, disarm, escalate, is_available, prepare, refr
 ///
 /// Err carries the exception; the gate is disarmed then, unless more is pending.
 fn on_instruction(py: Python<'_>, record: &Record, code: Code, offset: i32) -> PyResult<()> {
-    let (holds, options, ceiling) = record.state(py, |s| {
+    let (locked, options, ceiling) = record.state(py, |s| {
         s.events += 1;
-        (s.holds.len(), s.options, s.ceiling)
+        (s.holds.iter().any(Hold::is_lock), s.options, s.ceiling)
     });
-    if holds > 0 {
+    if locked {
         return Ok(());
     }
     let flags = Points::of(py, code)?.at(offset);
@@ -68,6 +69,10 @@ fn on_instruction(py: Python<'_>, record: &Record, code: Code, offset: i32) -> P
     let Some(top) = ThreadState::current().top() else { return Ok(()) };
     if !below(ceiling, top) || swallow::would_swallow(py) || !(options.force || is_polite(py, top)?)
     {
+        return Ok(());
+    }
+    // Where a permit would not be given back not even force raises.
+    if !holds::let_in(py, record)? {
         return Ok(());
     }
     match record.take(py, false) {
