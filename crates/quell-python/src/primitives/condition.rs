@@ -89,8 +89,8 @@ fn whose(lock: &Bound<'_, PyAny>) -> PyResult<Whose> {
 impl<'py> Mutex<'py> {
     /// What answers for it, if it is one of ours.
     fn ours(&self) -> Option<&dyn Answers> {
-        // SAFETY: of exactly that class, and alive as long as `self`.
         match self.whose {
+            // SAFETY: of exactly that class, and alive as long as `self`.
             Whose::Lock => Some(unsafe { this::<Lock>(self.lock.as_ptr()) }),
             // SAFETY: as above.
             Whose::RLock => Some(unsafe { this::<RLock>(self.lock.as_ptr()) }),
