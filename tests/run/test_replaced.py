@@ -124,6 +124,16 @@ def test_after_the_limit(way: Way) -> None:
     assert "cleaned up" in said(run), str(run)
 
 
+def test_just_as_the_limit_is_reached(way: Way) -> None:
+    """The interrupt is for the script: it neither reaches the program nor ends its watchdog."""
+    for early in range(8):
+        code = "import os, sys, time; time.sleep(0.3 - float(sys.argv[1]))\n"
+        code += "os.execvp('sleep', ['sleep', '3600'])"
+        options = ["--timeout", "300ms", "--grace", "500ms"]
+        run = way.run("-c", code, str(early * 0.01), options=options, silence=True)
+        assert run.code == 124 and run.report is not None and not run.survivors, str(run)
+
+
 @pytest.mark.parametrize("name", ["burns_elsewhere", "burns_below_elsewhere"])
 def test_processor_time(way: Way, name: str) -> None:
     run = replaced(way, name, "--cpu", "500ms")

@@ -142,6 +142,18 @@ pub fn kick_main_by(send: impl FnOnce(std::ffi::c_int) -> bool) -> bool {
     signal::kick_main_by(send)
 }
 
+/// While it lives, no signal of ours is on its way to the calling thread, nor to the main thread from anybody who does not
+/// hold the GIL. For an exec, which takes the handler away but keeps signals that are pending: one of them would end the new
+/// program. Made, kept and dropped with the GIL held.
+pub struct NoKicks(#[allow(dead_code, reason = "kept for its drop")] signal::Shut);
+
+impl NoKicks {
+    /// Begins it.
+    pub fn begin(_py: Python<'_>) -> Self {
+        Self(signal::Shut::new())
+    }
+}
+
 /// Takes back everything that is pending in `target`; returns how many interrupts that were.
 pub fn withdraw_all(_py: Python<'_>, target: &Target) -> usize {
     target.record().thread().withdraw_all()

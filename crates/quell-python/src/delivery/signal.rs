@@ -170,10 +170,12 @@ pub(super) fn set_hook(hook: fn(Python<'_>)) {
 
 // Whether a thread without the GIL may signal the main thread. The interpreter gives its handlers up when it ends, and
 // then the signal would end the process: so the last of Python's exit functions goes from OPEN to CLOSED, for good, and waits
-// while somebody is between OPEN and KICKING and back.
+// while somebody is between OPEN and KICKING and back. An exec gives them up as well, but may fail: for its length the
+// window is SHUT.
 const OPEN: u8 = 0;
 const KICKING: u8 = 1;
 const CLOSED: u8 = 2;
+const SHUT: u8 = 3;
 static WINDOW: AtomicU8 = AtomicU8::new(OPEN);
 
 /// See [`kick_main`](super::kick_main).
@@ -195,8 +197,50 @@ pub(super) fn kick_main_by(send: impl FnOnce(c_int) -> bool) -> bool {
 
 /// From now on nobody without the GIL signals the main thread.
 pub(super) fn close() {
-    while WINDOW.compare_exchange(OPEN, CLOSED, SeqCst, SeqCst) == Err(KICKING) {
-        std::thread::yield_now();
+    leave_open_for(CLOSED);
+}
+
+/// Whether the window was open, and now is what it was to be.
+fn leave_open_for(state: u8) -> bool {
+    loop {
+        match WINDOW.compare_exchange(OPEN, state, SeqCst, SeqCst) {
+            Err(KICKING) => std::thread::yield_now(),
+            result => return result.is_ok(),
+        }
+    }
+}
+
+/// See [`NoKicks`](super::NoKicks).
+pub(super) struct Shut(bool);
+
+impl Shut {
+    pub(super) fn new() -> Self {
+        let shut = Self(leave_open_for(SHUT));
+        let number = SIGNAL.load(GIL);
+        if number > 0 {
+            // What was sent to this thread before is handled on the way out of the first of these calls, and if it is blocked,
+            // taken by the second.
+            // SAFETY: two sets, on this stack; does not wait.
+            unsafe {
+                let mut set: libc::sigset_t = std::mem::zeroed();
+                libc::sigpending(&raw mut set);
+                libc::sigemptyset(&raw mut set);
+                libc::sigaddset(&raw mut set, number);
+                let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+                while libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const none) > 0
+                {
+                }
+            }
+        }
+        shut
+    }
+}
+
+impl Drop for Shut {
+    fn drop(&mut self) {
+        if self.0 {
+            WINDOW.store(OPEN, SeqCst);
+        }
     }
 }
 

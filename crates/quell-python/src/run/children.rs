@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use super::facts::ChildFacts;
@@ -13,11 +14,70 @@ use super::meter::has_children;
 use super::process::Handle;
 use super::procfs;
 
+/// The process one of whose threads changes who adopts orphans, or waits for one that is not to be adopted; 0: none does.
+/// A fork of it does not have that thread.
+static CHANGING: AtomicI32 = AtomicI32::new(0);
+
+/// One thread at a time.
+struct Turn;
+
+impl Turn {
+    fn take() -> Self {
+        let own = std::process::id() as i32;
+        loop {
+            let now = CHANGING.load(SeqCst);
+            if now == own {
+                std::thread::sleep(Duration::from_micros(200));
+            } else if CHANGING.compare_exchange(now, own, SeqCst, SeqCst).is_ok() {
+                return Self;
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        CHANGING.store(0, SeqCst);
+    }
+}
+
 /// From now on orphaned descendants become children of this process.
 pub(super) fn adopt_orphans() {
+    let _turn = Turn::take();
+    set_adopts(true);
+}
+
+fn set_adopts(adopts: bool) {
     // SAFETY: sets an attribute of this process.
     unsafe {
-        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, libc::c_ulong::from(adopts), 0, 0, 0);
+    }
+}
+
+/// Until dropped this process adopts nobody, and whoever wants it to waits.
+pub(super) struct NoOrphans {
+    adopts: bool,
+    _turn: Turn,
+}
+
+impl NoOrphans {
+    pub(super) fn begin() -> Self {
+        let turn = Turn::take();
+        let mut adopts: libc::c_int = 0;
+        // SAFETY: asks for an attribute of this process.
+        unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut adopts) };
+        if adopts != 0 {
+            set_adopts(false);
+        }
+        Self { adopts: adopts != 0, _turn: turn }
+    }
+}
+
+impl Drop for NoOrphans {
+    fn drop(&mut self) {
+        if self.adopts {
+            set_adopts(true);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::super::natives::{Native, Object, Ours, integer};
 use super::super::session::Session;
 use super::launch;
 use super::leash::Intent;
+use crate::delivery::NoKicks;
 
 static EXECV: Native = Native::new();
 static EXECVE: Native = Native::new();
@@ -97,14 +98,21 @@ impl Drop for Hidden {
     }
 }
 
+/// Makes the call that replaces the script, with all that goes with it.
+fn replace(call: impl FnOnce() -> Object) -> Object {
+    let (_watched, _hidden) = (Watched::start(Intent::Exec), Hidden::start());
+    // SAFETY: called by the interpreter, so the GIL is held, and the call does not release it.
+    let _no_kicks = NoKicks::begin(unsafe { Python::assume_attached() });
+    call()
+}
+
 unsafe extern "C" fn execv(
     module: Object,
     arguments: *mut Object,
     count: ffi::Py_ssize_t,
 ) -> Object {
-    let (_watched, _hidden) = (Watched::start(Intent::Exec), Hidden::start());
     // SAFETY: called by the interpreter, as the original is to be.
-    unsafe { EXECV.fast(module, arguments, count) }
+    replace(|| unsafe { EXECV.fast(module, arguments, count) })
 }
 
 unsafe extern "C" fn execve(
@@ -113,9 +121,8 @@ unsafe extern "C" fn execve(
     count: ffi::Py_ssize_t,
     names: Object,
 ) -> Object {
-    let (_watched, _hidden) = (Watched::start(Intent::Exec), Hidden::start());
     // SAFETY: as above.
-    unsafe { EXECVE.keywords(module, arguments, count, names) }
+    replace(|| unsafe { EXECVE.keywords(module, arguments, count, names) })
 }
 
 // ---- stopping

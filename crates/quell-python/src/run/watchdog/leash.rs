@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::bell::Bell;
+use super::super::children::NoOrphans;
 use super::super::session::Session;
 use super::super::{meter, output};
 use super::orders::{Orders, Passed, on_the_clock};
@@ -171,9 +172,10 @@ fn stand(
     }
     *socket = None;
     let (ours, its) = pair()?;
-    let orphans = Orphans::leave();
+    // The watchdog is nobody's child, whether or not a limit is reached just now.
+    let no_orphans = NoOrphans::begin();
     let launched = launch::launch(Orders::of(session).to_words(), environment, &its);
-    drop((orphans, its));
+    drop((no_orphans, its));
     let_hold(launched?);
     await_ready(&ours, until)?;
     send(&ours, &message)?;
@@ -232,32 +234,6 @@ fn await_ready(socket: &OwnedFd, until: Instant) -> Result<()> {
             Err(_) if Error::last_os_error().kind() == ErrorKind::Interrupted => {}
             // Closed, or what no watchdog says.
             _ => return Err(ErrorKind::BrokenPipe.into()),
-        }
-    }
-}
-
-/// Since a limit was reached this process adopts orphans, but it is not to become the watchdog's parent: until dropped it
-/// does not.
-struct Orphans(bool);
-
-impl Orphans {
-    fn leave() -> Self {
-        let mut adopts: libc::c_int = 0;
-        // SAFETY: asks for, and sets, an attribute of this process.
-        unsafe {
-            libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut adopts);
-            if adopts != 0 {
-                libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
-            }
-        }
-        Self(adopts != 0)
-    }
-}
-
-impl Drop for Orphans {
-    fn drop(&mut self) {
-        if self.0 {
-            super::super::children::adopt_orphans();
         }
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! | state of the watchdog | entered | what it does | left |
 //! | --- | --- | --- | --- |
-//! | idle | at its start, and at `over` | nothing; ends after a second if the process is not stopped | by a request; to *stop* if the process is stopped |
+//! | idle | at its start, and at `over` | nothing; ends after a while if the process is not stopped | by a request; to *stop* if the process is stopped |
 //! | exec | at `exec` | nothing for a moment | by `over`, because the call failed; to *replaced* when the socket is closed or the moment is over, and the leash's thread is gone |
 //! | stop | at `stop` | continues the process at a limit, ends it if that was not enough | by `over` or `exec` |
 //! | replaced | from *exec* | keeps the limits: asks the process to end, ends it at the end of the grace, reports | never |

@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+/// How long it waits for the first request, which comes at once, on a machine that has other things to do.
+pub(super) const STARTING: Duration = Duration::from_secs(10);
 /// How long it waits for the next request: a search along a path makes one for each directory.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 /// Between two looks at a process that has not said how its exec went. As a rule the closed socket says so at once; but where a
@@ -48,7 +50,7 @@ pub(super) enum Event {
 impl State {
     /// That of a watchdog that has just started.
     pub(super) fn first(now: Instant) -> Self {
-        Self::Idle { until: now + LINGER }
+        Self::Idle { until: now + STARTING }
     }
 
     /// The next state, or `None` if nobody needs it any more. Time counts only where nothing has come: a word that was sent
@@ -63,7 +65,7 @@ impl State {
         match (event, self) {
             (Event::Exec, _) => Some(calling),
             (Event::Stop, _) => Some(Self::Stop),
-            (Event::Over, _) => Some(Self::first(now)),
+            (Event::Over, _) => Some(Self::Idle { until: now + LINGER }),
             (Event::Nothing, Self::Idle { until } | Self::Exec { until }) if now < until => {
                 Some(self)
             }
@@ -268,11 +270,15 @@ mod tests {
     #[test]
     fn one_that_nobody_needs_leaves() {
         let now = Instant::now();
-        let idle = State::first(now);
+        let first = State::first(now);
+        let idle = first.after(Event::Over, now, || Process::Running).unwrap();
         let after = |time, seen| idle.after(Event::Nothing, now + time, || seen);
         assert_eq!(after(Duration::ZERO, Process::Stopped), Some(idle));
         assert_eq!(after(LINGER, Process::Running), None);
         assert_eq!(after(LINGER, Process::Stopped), Some(State::Stop));
+        // Before the first request it waits longer.
+        assert_eq!(first.after(Event::Nothing, now + LINGER, || Process::Running), Some(first));
+        assert_eq!(first.after(Event::Nothing, now + STARTING, || Process::Running), None);
     }
 
     #[test]
