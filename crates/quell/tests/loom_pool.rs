@@ -126,7 +126,7 @@ fn a_task_waits_for_a_task() {
 /// Two workers, whose tasks wait for others at the same moment: each counts on the other, and on the spares.
 #[test]
 fn two_tasks_wait_for_tasks() {
-    models::bounded(2, || {
+    models::bounded(1, || {
         let pool = Arc::new(Pool::builder().workers(2).spares(1).build().unwrap());
         let outer: Vec<_> = (0..2)
             .map(|n| {

@@ -107,7 +107,7 @@ pub struct Waiting {
     pub kind: Kind,
     /// Where that is in memory: it tells two locks from each other. 0: nowhere.
     pub address: usize,
-    /// What it was [named](super::name).
+    /// What it was [named](super::name()).
     pub name: Option<Arc<str>>,
     /// Where it was called. Known of waits that can have a holder.
     pub at: Option<Place>,

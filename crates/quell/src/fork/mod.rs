@@ -25,7 +25,7 @@
 //! - A queue that another thread was **in the middle of changing**, for a few instructions, stays as it is: half
 //!   changed, and locked by nobody. No later call can mend that.
 //!
-//! [`keep`] answers the last two: what is kept is held while the copy is made, so that no other thread is in the middle
+//! [`keep()`] answers the last two: what is kept is held while the copy is made, so that no other thread is in the middle
 //! of anything, and forgets who waited in the child before `fork` returns there. It takes an [`Arc`](std::sync::Arc) or
 //! something that lives for ever, because a value that may be moved or freed cannot be found at the time of the fork. What
 //! another thread *held* it does not free: that another was not done with what it protects.
