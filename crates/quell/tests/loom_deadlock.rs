@@ -201,6 +201,47 @@ fn a_lock_that_is_handed_over_is_no_deadlock() {
     assert_eq!(seen, BTreeSet::from([(0, 0)]));
 }
 
+/// A lock is freed just as somebody has found it held: who had it is not taken for its holder.
+#[test]
+fn a_lock_that_was_freed_has_no_holder() {
+    let seen = detecting(3, Detection::Fail, || {
+        let locks = locks(2);
+        let other = {
+            let locks = Arc::clone(&locks);
+            with_handle(&Thread::unattached(None), move || {
+                locks[1].lock_uninterruptible();
+                locks[1].unlock();
+                locks[0].lock_with(&Wait::new()).map(|()| locks[0].unlock())
+            })
+        };
+        let mine = take(&locks, 0, 1, &Wait::new());
+        vec![mine, other.join().unwrap()]
+    });
+    assert_eq!(seen, BTreeSet::from([(0, 0)]));
+}
+
+/// Who has a lock because it was handed over holds it like any other: it closes a circle.
+#[test]
+fn a_lock_that_was_handed_over_has_a_holder() {
+    both_ways(|| {
+        let seen = detecting(3, Detection::Fail, || {
+            let locks = locks(2);
+            assert!(locks[0].try_lock() && locks[1].try_lock());
+            let other = taker(&Thread::unattached(None), &locks, (0, 1), Wait::new());
+            locks[0].unlock();
+            let mine = locks[0].lock_with(&Wait::new());
+            if mine.is_ok() {
+                locks[0].unlock();
+            }
+            locks[1].unlock();
+            let results = vec![mine, other.join().unwrap()];
+            all_free(&locks);
+            results
+        });
+        assert_eq!(seen, BTreeSet::from([(0, 0), (1, 0)]));
+    });
+}
+
 /// An interrupt competes. Whoever is interrupted gives up for that, or for the deadlock, or not at all; and nobody is left.
 #[test]
 fn an_interrupt_comes_as_well() {
@@ -253,32 +294,65 @@ fn a_deadline_passes_as_well() {
     }
 }
 
-/// After the deadlock the victim waits for something else, which it gets: a verdict goes with its wait.
+/// After the deadlock, or its deadline, the victim waits for something else, which it gets: a verdict goes with its wait.
 #[test]
 fn a_verdict_goes_with_its_wait() {
     let seen = detecting(2, Detection::Youngest, || {
         let [older, younger] = handles();
         let locks = locks(3);
+        // Held until the older one has both of the others.
+        assert!(locks[2].try_lock());
         let other = {
             let (locks, wait) = (Arc::clone(&locks), model::timed());
             with_handle(&younger, move || {
                 let first = take(&locks, 1, 0, &wait);
-                // Held by the older one for a while, who does not wait meanwhile.
+                // Holds nothing by now.
                 locks[2].lock_with(&Wait::new()).expect("no deadlock here");
                 locks[2].unlock();
                 first
             })
         };
-        quell::adopt(&older).unwrap();
         let clock = loom::thread::spawn(move || model::expire(&younger));
-        let mine = take(&locks, 0, 1, &Wait::new());
-        locks[2].lock_with(&Wait::new()).expect("nor here");
+        let mine = {
+            let locks = Arc::clone(&locks);
+            with_handle(&older, move || take(&locks, 0, 1, &Wait::new())).join().unwrap()
+        };
         locks[2].unlock();
         let results = vec![mine, other.join().unwrap()];
         clock.join().unwrap();
         results
     });
     assert!(seen.contains(&(1, 0)), "{seen:?}");
+}
+
+/// The one that closed the circle is about to leave when the other gives up for its deadline and tries again: it is not
+/// told of a deadlock that is over.
+#[test]
+fn who_is_leaving_is_part_of_no_circle() {
+    let seen = detecting(2, Detection::Fail, || {
+        let [retries, closes] = handles();
+        let locks = locks(2);
+        let other = taker(&closes, &locks, (1, 0), Wait::new());
+        let clock = {
+            let retries = retries.clone();
+            loom::thread::spawn(move || model::expire(&retries))
+        };
+        quell::adopt(&retries).unwrap();
+        locks[0].lock_uninterruptible();
+        let mut mine = locks[1].lock_with(&model::timed());
+        if matches!(mine, Err(WaitError::TimedOut)) {
+            mine = locks[1].lock_with(&Wait::new());
+        }
+        if mine.is_ok() {
+            locks[1].unlock();
+        }
+        locks[0].unlock();
+        let results = vec![mine, other.join().unwrap()];
+        clock.join().unwrap();
+        all_free(&locks);
+        results
+    });
+    assert_eq!(seen, BTreeSet::from([(0, 0), (1, 0)]));
 }
 
 /// Who is asked says wait, and one of them gives up for its deadline; or says fail, which counts only if it still is one.
