@@ -297,7 +297,7 @@ fn a_deadline_passes_as_well() {
 /// After the deadlock, or its deadline, the victim waits for something else, which it gets: a verdict goes with its wait.
 #[test]
 fn a_verdict_goes_with_its_wait() {
-    let seen = detecting(2, Detection::Youngest, || {
+    let seen = detecting(3, Detection::Youngest, || {
         let [older, younger] = handles();
         let locks = locks(3);
         // Held until the older one has both of the others.
@@ -329,7 +329,7 @@ fn a_verdict_goes_with_its_wait() {
 /// told of a deadlock that is over.
 #[test]
 fn who_is_leaving_is_part_of_no_circle() {
-    let seen = detecting(2, Detection::Fail, || {
+    let seen = detecting(4, Detection::Fail, || {
         let [retries, closes] = handles();
         let locks = locks(2);
         let other = taker(&closes, &locks, (1, 0), Wait::new());

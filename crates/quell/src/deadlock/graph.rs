@@ -103,10 +103,8 @@ impl Graph {
             Held::Number(number) => {
                 let last = *self.waiting.last_key_value()?.0;
                 let mut meant = with_number(number, last).filter_map(|id| self.waiting.get(&id));
-                let first = meant.next()?;
-                // Numbers repeat after half a billion threads. Then the list of its holds tells.
-                let has = |t: &&Thread| t.record().pages.lock().taken_at(address).is_some();
-                if last == u64::from(number) || has(&first) { Some(first) } else { meant.find(has) }
+                // Numbers repeat after half a billion threads; the list of its holds tells who it is.
+                meant.find(|thread| thread.record().pages.lock().taken_at(address).is_some())
             }
         }
     }
