@@ -16,9 +16,7 @@ TERMINATED = -signal.SIGTERM
 CRASHED = -signal.SIGSEGV
 
 
-def replaced(
-    way: Way, name: str, *options: str, grace: float = 0.5, code: int | None = 124
-) -> Run:
+def replaced(way: Way, name: str, *options: str, grace: float = 0.5, code: int | None = 124) -> Run:
     """Runs a script that becomes a program which reaches its limit, and checks what is always owed.
     ``code`` is what the report says of its exit status."""
     for limit in (0.5, 2.0, 8.0):

@@ -189,7 +189,9 @@ def becomes_deaf_threads() -> None:
 @script
 def becomes_threads_without_the_first() -> None:
     """The first thread of the process has ended, the others have not."""
-    become(THREADS + "import ctypes\nos.write(1, b'READY\\n')\nctypes.CDLL(None).pthread_exit(None)")
+    become(
+        THREADS + "import ctypes\nos.write(1, b'READY\\n')\nctypes.CDLL(None).pthread_exit(None)"
+    )
 
 
 @script

@@ -1,6 +1,6 @@
 //! `quell.Queue`, `quell.LifoQueue`, `quell.PriorityQueue`: those of the module `queue`, whose waits can be interrupted.
 //!
-//! A queue keeps its items in a queue of the core ([`items`]) as long as nobody but its own methods touches them. In the
+//! A queue keeps its items in a queue of the core (`items`) as long as nobody but its own methods touches them. In the
 //! standard library a queue is also a container, a mutex and three conditions that code may use, and methods that a subclass may
 //! replace; a queue of which that is asked for becomes an open one ([`open`]): it moves its items into the container, once
 //! and for good, and whoever waits goes on waiting there. A priority queue is open from the beginning, because its
