@@ -337,17 +337,19 @@ def test_no_item_is_lost_or_doubled_in_a_queue(make, start):
 @each_queue
 def test_a_blocked_get_is_interrupted_again_and_again(make, start):
     count = 100_000 * STRESS
-    q, got = make(0), []
+    q, got, masked = make(0), [], threading.Event()
 
     def victim():
         with quell.mask():
+            masked.set()
             while len(got) < count:
                 try:
                     q.get()
                 except Mine as error:
                     got.append(error.args[0])
 
-    worker = start(victim).blocked()
+    worker = start(victim)
+    assert masked.wait(PATIENCE)
     receipts = [quell.interrupt(worker, Mine(i)) for i in range(count)]
     assert worker.done().error is None
     assert got == list(range(count))
