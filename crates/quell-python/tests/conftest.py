@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -82,6 +83,10 @@ def start() -> Iterator[Callable[[Callable[[], object]], Worker]]:
             except LookupError:
                 break
             worker.join(0.05)
+    for worker in workers:
+        if worker.error is not None:
+            # Shown if the test has failed.
+            traceback.print_exception(worker.error)
 
 
 @pytest.fixture

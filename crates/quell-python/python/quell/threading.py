@@ -11,7 +11,7 @@ Lock, RLock, Condition, Semaphore, BoundedSemaphore, Event and Barrier are quell
 standard library's. Everything else, public and private, is the standard module's own.
 """
 
-import sys as _sys
+import sys
 import threading as _threading
 from threading import (
     TIMEOUT_MAX,
@@ -49,7 +49,7 @@ from ._quell import (
     shield as _shield,
 )
 
-if _sys.version_info >= (3, 12):
+if sys.version_info >= (3, 12):
     from threading import setprofile_all_threads, settrace_all_threads
 
 # What type checkers take for true.
@@ -89,7 +89,7 @@ __all__ = [
     "settrace",
     "stack_size",
 ]
-if _sys.version_info >= (3, 12):
+if sys.version_info >= (3, 12):
     __all__ += ["setprofile_all_threads", "settrace_all_threads"]
 if not TYPE_CHECKING:
     # What a later version may add.
@@ -184,4 +184,5 @@ class _Module(_ModuleType):
         return sorted({*globals(), *dir(_threading)})
 
 
-_sys.modules[__name__].__class__ = _Module
+sys.modules[__name__].__class__ = _Module
+del sys
