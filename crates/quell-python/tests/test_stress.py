@@ -295,11 +295,12 @@ each_queue = pytest.mark.parametrize("make", QUEUES.values(), ids=QUEUES)
 def test_no_item_is_lost_or_doubled_in_a_queue(make, start):
     # Interrupts fly at both ends; what was put and not got is still there.
     count = 10_000 * STRESS
-    q, done = make(8), threading.Event()
+    q, done, masked = make(8), threading.Event(), threading.Barrier(3)
     put, got = [], []
 
     def producer():
         with quell.mask():
+            masked.wait(PATIENCE)
             for i in range(count):
                 while True:
                     try:
@@ -312,6 +313,7 @@ def test_no_item_is_lost_or_doubled_in_a_queue(make, start):
 
     def consumer():
         with quell.mask():
+            masked.wait(PATIENCE)
             while len(got) < count:
                 with contextlib.suppress(Mine):
                     got.append(q.get())
@@ -319,6 +321,7 @@ def test_no_item_is_lost_or_doubled_in_a_queue(make, start):
             quell.shield().__enter__()
 
     workers = [start(producer), start(consumer)]
+    masked.wait(PATIENCE)
     sent = 0
     while not done.is_set():
         for worker in workers:

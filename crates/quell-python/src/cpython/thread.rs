@@ -143,8 +143,28 @@ impl ThreadState {
     }
 
     /// All thread states of the calling thread's interpreter.
+    ///
+    /// The list changes with the GIL held, with one exception: a thread that attaches for the first time puts itself at the
+    /// head, and CPython 3.11 does that in two steps, between which nothing follows the new head. The calling thread is always in
+    /// the list, so where it is not found the list was seen between the two.
     pub(crate) fn all() -> impl Iterator<Item = ThreadState> {
-        // SAFETY: the GIL is held; the list does not change while it is.
+        /// Far more looks than the two steps take, should a thread ever not be in its list.
+        const LOOKS: u32 = 10_000;
+        let own = Self::current();
+        let mut states = Self::listed();
+        for _ in 0..LOOKS {
+            if states.clone().any(|ts| ts == own) {
+                break;
+            }
+            std::thread::yield_now();
+            states = Self::listed();
+        }
+        states
+    }
+
+    /// What is in the list now, from its head.
+    fn listed() -> impl Iterator<Item = ThreadState> + Clone {
+        // SAFETY: the GIL is held.
         let head = unsafe { ffi::PyInterpreterState_ThreadHead(ffi::PyInterpreterState_Get()) };
         std::iter::successors((!head.is_null()).then_some(Self(head)), |ts| {
             let next: *mut ffi::PyThreadState = ts.field(layout::TS_NEXT);
