@@ -384,21 +384,29 @@ impl Condition {
     }
 }
 
+/// What `call` does with the lock of the condition, which it is given as the object, too.
+///
+/// # Safety
+/// Attached; `slf` is an instance of Condition.
+#[inline]
+unsafe fn on_mutex(slf: Obj, call: impl FnOnce(&Mutex<'_>, Obj) -> Obj) -> Obj {
+    // SAFETY: as the caller promises.
+    match unsafe { this::<Condition>(slf).mutex(Python::assume_attached()) } {
+        Ok(mutex) => call(&mutex, mutex.lock.as_ptr()),
+        // SAFETY: attached.
+        Err(error) => unsafe { throw(error) },
+    }
+}
+
 /// `Condition.acquire(*args, **kwargs)`: the lock's.
 unsafe extern "C" fn acquire(slf: Obj, args: *const Obj, count: isize, keywords: Obj) -> Obj {
     // SAFETY: called by the method descriptor, attached, with an instance of Condition and a call's arguments.
     unsafe {
-        let py = Python::assume_attached();
-        let mutex = match this::<Condition>(slf).mutex(py) {
-            Ok(mutex) => mutex,
-            Err(error) => return throw(error),
-        };
-        let lock = mutex.lock.as_ptr();
-        match mutex.whose {
+        on_mutex(slf, |mutex, lock| match mutex.whose {
             Whose::Lock => locking::acquire::<Lock>(lock, args, count, keywords),
             Whose::RLock => locking::acquire::<RLock>(lock, args, count, keywords),
-            _ => call_foreign(&mutex, "acquire", args, count, keywords),
-        }
+            _ => call_foreign(mutex, "acquire", args, count, keywords),
+        })
     }
 }
 
@@ -406,17 +414,11 @@ unsafe extern "C" fn acquire(slf: Obj, args: *const Obj, count: isize, keywords:
 unsafe extern "C" fn release(slf: Obj, _: Obj) -> Obj {
     // SAFETY: as for `acquire`.
     unsafe {
-        let py = Python::assume_attached();
-        let mutex = match this::<Condition>(slf).mutex(py) {
-            Ok(mutex) => mutex,
-            Err(error) => return throw(error),
-        };
-        let lock = mutex.lock.as_ptr();
-        match mutex.whose {
+        on_mutex(slf, |mutex, lock| match mutex.whose {
             Whose::Lock => locking::release::<Lock>(lock, null_mut()),
             Whose::RLock => locking::release::<RLock>(lock, null_mut()),
-            _ => call_foreign(&mutex, "release", std::ptr::null(), 0, null_mut()),
-        }
+            _ => call_foreign(mutex, "release", std::ptr::null(), 0, null_mut()),
+        })
     }
 }
 
@@ -424,17 +426,11 @@ unsafe extern "C" fn release(slf: Obj, _: Obj) -> Obj {
 unsafe extern "C" fn enter(slf: Obj, args: *mut Obj, count: isize) -> Obj {
     // SAFETY: as for `acquire`.
     unsafe {
-        let py = Python::assume_attached();
-        let mutex = match this::<Condition>(slf).mutex(py) {
-            Ok(mutex) => mutex,
-            Err(error) => return throw(error),
-        };
-        let lock = mutex.lock.as_ptr();
-        match mutex.whose {
+        on_mutex(slf, |mutex, lock| match mutex.whose {
             Whose::Lock => locking::enter::<Lock>(lock, args, count),
             Whose::RLock => locking::enter::<RLock>(lock, args, count),
-            _ => call_foreign(&mutex, "__enter__", args, count, null_mut()),
-        }
+            _ => call_foreign(mutex, "__enter__", args, count, null_mut()),
+        })
     }
 }
 
@@ -442,17 +438,11 @@ unsafe extern "C" fn enter(slf: Obj, args: *mut Obj, count: isize) -> Obj {
 unsafe extern "C" fn exit(slf: Obj, args: *mut Obj, count: isize) -> Obj {
     // SAFETY: as for `acquire`.
     unsafe {
-        let py = Python::assume_attached();
-        let mutex = match this::<Condition>(slf).mutex(py) {
-            Ok(mutex) => mutex,
-            Err(error) => return throw(error),
-        };
-        let lock = mutex.lock.as_ptr();
-        match mutex.whose {
+        on_mutex(slf, |mutex, lock| match mutex.whose {
             Whose::Lock => locking::exit::<Lock>(lock, args, count),
             Whose::RLock => locking::exit::<RLock>(lock, args, count),
-            _ => call_foreign(&mutex, "__exit__", args, count, null_mut()),
-        }
+            _ => call_foreign(mutex, "__exit__", args, count, null_mut()),
+        })
     }
 }
 
