@@ -27,11 +27,13 @@ class Worker(threading.Thread):
     def __init__(self, function: Callable[[], object]) -> None:
         super().__init__(daemon=True)
         self._function = function
+        self._begun = False
         self.result: object = None
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
+            self._begun = True
             self.result = self._function()
         except BaseException as error:
             self.error = error
@@ -45,20 +47,26 @@ class Worker(threading.Thread):
         return self
 
     def blocked(self) -> "Worker":
-        """Wait until the thread sleeps in the kernel and stays there for a few looks."""
+        """Wait until the function sleeps in the kernel and stays there for a few looks."""
+        spin_until(lambda: self._begun)
         blocked(self)
         return self
 
 
 def blocked(thread: threading.Thread) -> None:
-    """Wait until the thread sleeps in the kernel and stays there for a few looks."""
+    """Wait until the thread sleeps in the kernel and stays there, at one place of its program, for a few looks.
+
+    A thread that waits for the interpreter's lock sleeps as well, but comes forward between two looks.
+    """
     stat = Path(f"/proc/self/task/{thread.native_id}/stat")
-    asleep = 0
+    asleep, place = 0, None
     end = time.monotonic() + PATIENCE
     while asleep < 5:
         assert time.monotonic() < end, "the thread does not block"
         state = stat.read_text().rpartition(")")[2].split()[0]
-        asleep = asleep + 1 if state == "S" else 0
+        frame = sys._current_frames().get(thread.ident or 0)
+        before, place = place, frame and (frame.f_code, frame.f_lasti)
+        asleep = asleep + 1 if state == "S" and place == before else 0
         time.sleep(0.0005)
 
 
