@@ -64,6 +64,18 @@ pub(crate) fn adopt_orphans() {
     }
 }
 
+/// The processor time of all descendants that have ended and were reaped.
+pub(crate) fn time_of_children() -> Duration {
+    // SAFETY: `rusage` is plain data, for which zeroes are a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: getrusage writes to the structure, which is ours.
+    if unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) } != 0 {
+        return Duration::ZERO;
+    }
+    let of = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    of(usage.ru_utime) + of(usage.ru_stime)
+}
+
 /// Runs `command` to its end, its output passed on and each line of it shown to `on_line`. Blocks at most for `limit`
 /// and a few seconds more.
 ///

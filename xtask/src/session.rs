@@ -1,5 +1,6 @@
 //! One run of a chore: its steps one after another, their times, their tests, and the closing summary.
 
+use std::fmt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -22,11 +23,41 @@ pub(crate) enum Kind {
 /// A step that has ended.
 struct Done {
     name: String,
-    elapsed: Duration,
+    took: Took,
     counts: Counts,
     /// Why it failed, or empty.
     problem: String,
     failures: Vec<String>,
+}
+
+/// What a step took: on the clock, and of the processors. The second is the same on a busy machine.
+#[derive(Clone, Copy)]
+struct Took {
+    elapsed: Duration,
+    processor: Duration,
+}
+
+impl fmt::Display for Took {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>7.1} s {:>7.1} s", self.elapsed.as_secs_f64(), self.processor.as_secs_f64())
+    }
+}
+
+/// The beginning of a step.
+struct Clock {
+    begun: Instant,
+    processor: Duration,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { begun: Instant::now(), processor: process::time_of_children() }
+    }
+
+    fn took(&self) -> Took {
+        let processor = process::time_of_children().saturating_sub(self.processor);
+        Took { elapsed: self.begun.elapsed(), processor }
+    }
 }
 
 /// The steps of a run so far.
@@ -51,7 +82,7 @@ impl Session {
     ) -> bool {
         let name = name.into();
         println!("\n== {name}\n   {}", shown(&command));
-        let begun = Instant::now();
+        let clock = Clock::start();
         let mut reader = Reader::default();
         let finished = process::run(command, limit, |line| {
             if matches!(kind, Kind::Tests | Kind::PerhapsTests) {
@@ -62,7 +93,7 @@ impl Session {
             Ok(finished) => judge(kind, &finished, &reader.counts),
             Err(error) => format!("could not be started: {error}"),
         };
-        self.enter(name, kind, begun.elapsed(), reader, problem)
+        self.enter(name, kind, clock.took(), reader, problem)
     }
 
     /// Records a check that ran inside xtask; `problem` is empty when all is well.
@@ -73,20 +104,20 @@ impl Session {
     ) -> bool {
         let name = name.into();
         println!("\n== {name}");
-        let begun = Instant::now();
+        let clock = Clock::start();
         let problem = check();
         if !problem.is_empty() {
             println!("{problem}");
         }
         let short = problem.lines().next().unwrap_or_default().to_owned();
-        self.enter(name, Kind::Check, begun.elapsed(), Reader::default(), short)
+        self.enter(name, Kind::Check, clock.took(), Reader::default(), short)
     }
 
     /// Records that something could not be done at all: counted as a failure.
     pub(crate) fn fail(&mut self, name: impl Into<String>, problem: impl Into<String>) {
         let name = name.into();
         println!("\n== {name}");
-        self.enter(name, Kind::Chore, Duration::ZERO, Reader::default(), problem.into());
+        self.enter(name, Kind::Chore, Clock::start().took(), Reader::default(), problem.into());
     }
 
     /// Something the reader of the summary should know, such as what was left out and why.
@@ -100,7 +131,7 @@ impl Session {
         &mut self,
         name: String,
         kind: Kind,
-        elapsed: Duration,
+        took: Took,
         reader: Reader,
         problem: String,
     ) -> bool {
@@ -113,22 +144,24 @@ impl Session {
             _ => {}
         }
         match good {
-            true => println!("   ok, {:.1} s", elapsed.as_secs_f64()),
-            false => println!("   FAILED, {:.1} s: {problem}", elapsed.as_secs_f64()),
+            true => println!("   ok, {:.1} s", took.elapsed.as_secs_f64()),
+            false => println!("   FAILED, {:.1} s: {problem}", took.elapsed.as_secs_f64()),
         }
-        self.done.push(Done { name, elapsed, counts, problem, failures });
+        self.done.push(Done { name, took, counts, problem, failures });
         good
     }
 
     /// Prints the summary; `true` if every step succeeded.
     pub(crate) fn close(self) -> bool {
         let width = self.done.iter().map(|step| step.name.chars().count()).max().unwrap_or(0);
-        println!("\n== summary, {:.0} s in all", self.begun.elapsed().as_secs_f64());
-        for Done { name, elapsed, counts, problem, .. } in &self.done {
+        println!(
+            "\n== summary, {:.0} s in all; each step's time on the clock and of the processors",
+            self.begun.elapsed().as_secs_f64()
+        );
+        for Done { name, took, counts, problem, .. } in &self.done {
             let word = if problem.is_empty() { "ok    " } else { "FAILED" };
             let tests = if counts.ran() > 1 { counts.to_string() } else { String::new() };
-            let line =
-                format!("   {word} {name:<width$} {:>7.1} s  {tests}", elapsed.as_secs_f64());
+            let line = format!("   {word} {name:<width$} {took}  {tests}");
             println!("{}", line.trim_end());
         }
         for note in &self.notes {
