@@ -200,6 +200,7 @@ def test_in_the_main_thread_signal_handlers_run_during_the_wait_and_may_raise(pr
     def handler(number, frame):
         handled.append(number)
         if len(handled) == 3:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             raise Mine
 
     old = signal.signal(signal.SIGALRM, handler)
@@ -393,7 +394,7 @@ def test_a_thread_is_interrupted_as_it_starts_and_as_it_ends(monkeypatch, capfd)
         assert all(receipt.wait(PATIENCE) for receipt in receipts)
         states.update(receipt.state for receipt in receipts)
     assert set(told) <= {Mine} and len(told) <= states["delivered"]
-    assert set(threading.enumerate()) == before and not threading._limbo
+    assert set(threading.enumerate()) <= before and not threading._limbo
     assert capfd.readouterr().err == ""
 
 
