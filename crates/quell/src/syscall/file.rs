@@ -3,7 +3,7 @@
 use super::CallError;
 use super::bytes::word;
 use super::call::{caller, result};
-use crate::wait::Wait;
+use crate::wait::{Wait, WaitError};
 use libc::c_int;
 use std::ffi::CString;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -92,10 +92,14 @@ fn lock(
     call: impl Fn(bool) -> (usize, [usize; 6]),
 ) -> Result<(), CallError> {
     let looks = !asks && wait.deadline.is_some_and(|deadline| deadline <= Instant::now());
-    let wait = if looks { Wait { deadline: None, ..*wait } } else { *wait };
+    let chosen = if looks { Wait { deadline: None, ..*wait } } else { *wait };
     let (number, arguments) = call(looks);
     // SAFETY: the kernel reads what the arguments point to, which the callers of this own.
-    let raw = caller(&wait, |caller| unsafe { caller.until_done(number, &arguments) })?;
+    let raw = match caller(&chosen, |caller| unsafe { caller.until_done(number, &arguments) }) {
+        // It may have passed before the call could begin.
+        Err(WaitError::TimedOut) => return lock(wait, asks, call),
+        ended => ended?,
+    };
     match result(raw) {
         Ok(_) => Ok(()),
         Err(error) if looks => match error.os_error() {

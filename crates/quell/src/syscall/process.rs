@@ -2,7 +2,7 @@
 
 use super::CallError;
 use super::call::{caller, result};
-use crate::wait::Wait;
+use crate::wait::{Wait, WaitError};
 use libc::{c_int, pid_t};
 use std::time::Instant;
 
@@ -30,11 +30,12 @@ use std::time::Instant;
 pub fn waitpid(child: pid_t, options: c_int, wait: &Wait) -> Result<(pid_t, c_int), CallError> {
     let mut status: c_int = 0;
     let at = &raw mut status as usize;
-    let (look, wait) = looks(wait, options);
-    let arguments = [child as usize, at, look as usize, 0, 0, 0];
-    let number = libc::SYS_wait4 as usize;
-    // SAFETY: the kernel writes into the status, which is ours.
-    let raw = caller(&wait, |caller| unsafe { caller.until_done(number, &arguments) })?;
+    let raw = looking(wait, options, |look, wait| {
+        let arguments = [child as usize, at, look as usize, 0, 0, 0];
+        let number = libc::SYS_wait4 as usize;
+        // SAFETY: the kernel writes into the status, which is ours.
+        caller(wait, |caller| unsafe { caller.until_done(number, &arguments) })
+    })?;
     let child = result(raw)? as pid_t;
     if child == 0 && options & libc::WNOHANG == 0 {
         return Err(CallError::TimedOut);
@@ -56,11 +57,12 @@ pub fn waitid(
     // SAFETY: plain data, for which zero is a value: without a child, si_pid stays 0.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let at = &raw mut info as usize;
-    let (look, wait) = looks(wait, options);
-    let arguments = [kind as usize, id as usize, at, look as usize, 0, 0];
-    let number = libc::SYS_waitid as usize;
-    // SAFETY: the kernel writes into the info, which is ours.
-    let raw = caller(&wait, |caller| unsafe { caller.until_done(number, &arguments) })?;
+    let raw = looking(wait, options, |look, wait| {
+        let arguments = [kind as usize, id as usize, at, look as usize, 0, 0];
+        let number = libc::SYS_waitid as usize;
+        // SAFETY: the kernel writes into the info, which is ours.
+        caller(wait, |caller| unsafe { caller.until_done(number, &arguments) })
+    })?;
     result(raw)?;
     // SAFETY: filled in by waitid, or 0.
     let nobody = unsafe { info.si_pid() } == 0;
@@ -70,11 +72,18 @@ pub fn waitid(
     Ok(info)
 }
 
-/// At a deadline that has passed, the call looks and does not wait, and then needs none.
-fn looks(wait: &Wait, options: c_int) -> (c_int, Wait) {
-    if wait.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-        (options | libc::WNOHANG, Wait { deadline: None, ..*wait })
-    } else {
-        (options, *wait)
+/// Makes a call with its options and how it waits. At a deadline that has passed, be it before the call could begin, it
+/// looks and does not wait, and then needs none.
+fn looking(
+    wait: &Wait,
+    options: c_int,
+    call: impl Fn(c_int, &Wait) -> Result<isize, WaitError>,
+) -> Result<isize, WaitError> {
+    if wait.deadline.is_none_or(|deadline| deadline > Instant::now()) {
+        match call(options, wait) {
+            Err(WaitError::TimedOut) => {}
+            ended => return ended,
+        }
     }
+    call(options | libc::WNOHANG, &Wait { deadline: None, ..*wait })
 }

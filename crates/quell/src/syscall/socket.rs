@@ -1,6 +1,6 @@
 //! Sockets: accept, connect, and what they send and receive.
 
-use super::bytes::{on_fd, word};
+use super::bytes::{Look, on_fd, word};
 use super::call::{Ended, Expiry, caller, result};
 use super::ready::PollFd;
 use super::{Address, CallError, poll};
@@ -35,7 +35,7 @@ pub fn accept4(
     let (at, length) = address.room();
     let arguments = [word(fd), at, length, flags as usize, 0, 0];
     // SAFETY: the kernel writes the address and its length.
-    let new = unsafe { on_fd(fd, libc::POLLIN, wait, libc::SYS_accept4, arguments) }?;
+    let new = unsafe { on_fd(fd, Look::Ready(libc::POLLIN), wait, libc::SYS_accept4, arguments) }?;
     // SAFETY: a new descriptor, which nobody else knows.
     Ok((unsafe { OwnedFd::from_raw_fd(new as c_int) }, address))
 }
@@ -144,7 +144,7 @@ fn receive(
     let at = buffer.as_mut_ptr() as usize;
     let arguments = [word(fd), at, buffer.len(), flags as usize, from.0, from.1];
     // SAFETY: the kernel writes into the buffer and the address, if there is one.
-    unsafe { on_fd(fd, libc::POLLIN, wait, libc::SYS_recvfrom, arguments) }
+    unsafe { on_fd(fd, Look::Flags(3), wait, libc::SYS_recvfrom, arguments) }
 }
 
 /// Sends, as `send(2)` with `MSG_NOSIGNAL`: blocks until there is room, and says how much it has sent. An interruption
@@ -187,7 +187,7 @@ fn transmit(
     let flags = (flags | libc::MSG_NOSIGNAL) as usize;
     let arguments = [word(fd), buffer.as_ptr() as usize, buffer.len(), flags, to.0, to.1];
     // SAFETY: the kernel reads the buffer and the address, if there is one.
-    unsafe { on_fd(fd, libc::POLLOUT, wait, libc::SYS_sendto, arguments) }
+    unsafe { on_fd(fd, Look::Flags(3), wait, libc::SYS_sendto, arguments) }
 }
 
 /// [`recv`] with everything that a message can have: several buffers, an address, ancillary data, as `recvmsg(2)`.
@@ -206,7 +206,7 @@ pub unsafe fn recvmsg(
     let fd = socket.as_fd();
     let arguments = [word(fd), &raw mut *message as usize, flags as usize, 0, 0, 0];
     // SAFETY: as the caller promises.
-    unsafe { on_fd(fd, libc::POLLIN, wait, libc::SYS_recvmsg, arguments) }
+    unsafe { on_fd(fd, Look::Flags(2), wait, libc::SYS_recvmsg, arguments) }
 }
 
 /// [`send`] with everything that a message can have, as `sendmsg(2)`.
@@ -226,5 +226,5 @@ pub unsafe fn sendmsg(
     let flags = (flags | libc::MSG_NOSIGNAL) as usize;
     let arguments = [word(fd), &raw const *message as usize, flags, 0, 0, 0];
     // SAFETY: as the caller promises.
-    unsafe { on_fd(fd, libc::POLLOUT, wait, libc::SYS_sendmsg, arguments) }
+    unsafe { on_fd(fd, Look::Flags(2), wait, libc::SYS_sendmsg, arguments) }
 }

@@ -82,8 +82,11 @@ fn deadlines_are_kept() {
         let ended = blocks(&Wait::new().timeout(Duration::from_millis(20)));
         assert!(matches!(ended, Err(CallError::TimedOut)), "{name}: {ended:?}");
         assert!(start.elapsed() >= Duration::from_millis(20), "{name}");
+        // A deadline that has passed ends a call without a signal: it is not begun, or in a form that does not wait.
+        let before = calls::hits();
         let passed = blocks(&Wait::new().until(start));
         assert!(matches!(passed, Err(CallError::TimedOut)), "{name}: {passed:?}");
+        assert_eq!(calls::hits(), before, "{name}");
     }
 }
 
@@ -532,6 +535,30 @@ fn a_deadline_that_has_passed_lets_through_what_is_there() {
     let number = std::process::Command::new("true").spawn().unwrap().id();
     syscall::waitid(libc::P_PID, number, libc::WEXITED | libc::WNOWAIT, &Wait::new()).unwrap();
     assert_eq!(syscall::waitpid(number as i32, 0, &passed).unwrap(), (number as i32, 0));
+}
+
+/// Nor does it matter at which moment of the call's beginning it passes.
+#[test]
+fn a_deadline_that_passes_meanwhile_lets_through_what_is_there() {
+    install();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"a").unwrap();
+    let path = calls::TempFile::new();
+    let file = std::fs::File::create(&path.0).unwrap();
+    let range = calls::range(libc::F_WRLCK);
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let ended = libc::WEXITED | libc::WNOWAIT;
+    syscall::waitid(libc::P_PID, child.id(), ended, &Wait::new()).unwrap();
+    let mut random = Random::new(2);
+    for _ in 0..stress(20_000) {
+        let mut soon = || Wait::new().timeout(Duration::from_nanos(random.below(4_000)));
+        assert_eq!(syscall::read(&reader, &mut [0; 1], &soon()).unwrap(), 1);
+        assert_eq!(syscall::write(&writer, b"a", &soon()).unwrap(), 1);
+        syscall::flock(&file, libc::LOCK_EX, &soon()).unwrap();
+        syscall::lock_range(&file, syscall::RangeOwner::Process, &range, &soon()).unwrap();
+        syscall::waitid(libc::P_PID, child.id(), ended, &soon()).unwrap();
+    }
+    child.wait().unwrap();
 }
 
 /// An interrupted opening leaves no descriptor behind, and the next one works.
