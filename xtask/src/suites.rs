@@ -59,11 +59,7 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> anyhow::Result<()
     if options.python() {
         let tools = venv::tools(session, &found)?;
         for interpreter in &chosen {
-            let newer = |other: &&Interpreter| other.minor() == interpreter.minor();
-            let ways = match chosen.iter().rev().find(newer) {
-                Some(newest) if newest.tag != interpreter.tag => Ways::Binary,
-                _ => Ways::Both,
-            };
+            let ways = if is_older(interpreter, &chosen) { Ways::Binary } else { Ways::Both };
             python(session, &tools, interpreter, ways, options);
         }
         if let Some(newest) = chosen.last()
@@ -73,6 +69,12 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> anyhow::Result<()
         }
     }
     Ok(())
+}
+
+/// Whether there is a later patch release of the same minor version.
+fn is_older(interpreter: &Interpreter, chosen: &[Interpreter]) -> bool {
+    let newest = chosen.iter().rev().find(|other| other.minor() == interpreter.minor());
+    newest.is_some_and(|newest| newest.tag != interpreter.tag)
 }
 
 /// Runs Rust tests, with cargo-nextest where it is.
@@ -178,12 +180,16 @@ impl<'a> Runner<'a> {
         session.step("rust tests, portable parker", Kind::PerhapsTests, LIMIT, command);
     }
 
-    /// The crates that link Python, against each interpreter but the one that [`workspace`](Self::workspace) used.
+    /// The crates that link Python, against each interpreter but the one that [`workspace`](Self::workspace) used, and the
+    /// newest patch release of each minor version.
     fn linked(&self, session: &mut Session, chosen: &[Interpreter]) {
         let usual = pythons::default_of_cargo();
         for interpreter in chosen {
             let same = |usual: &Interpreter| usual.executable == interpreter.executable;
-            if interpreter.library.is_none() || usual.as_ref().is_some_and(same) {
+            if interpreter.library.is_none()
+                || usual.as_ref().is_some_and(same)
+                || is_older(interpreter, chosen)
+            {
                 continue;
             }
             let mut selection: Vec<&str> = vec!["--release"];
@@ -248,7 +254,10 @@ fn python(
     let package_tests = workspace::python_project().join("tests");
     for (name, folder) in [("package", package_tests), ("documents", workspace::document_tests())] {
         if folder.is_dir() {
-            let command = pytest(&environment, options, folder);
+            let mut command = pytest(&environment, options, folder);
+            if name == "package" {
+                spread(&mut command, processors());
+            }
             session.step(format!("{tag}: {name}"), kind, LIMIT, command);
         }
     }
@@ -257,8 +266,7 @@ fn python(
         let binary = builds::command(session, interpreter);
         let mut command = pytest(&environment, options, workspace::command_suites());
         // Mostly these wait for processes that wait: one more than there are processors keeps them all busy.
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        command.args(["--numprocesses", &(processors + 1).to_string(), "--dist", "worksteal"]);
+        spread(&mut command, processors() + 1);
         // Limits of a quarter of a second, on a machine that has other things to do: what fails gets a second try, and the
         // summary names it.
         command.args(["--reruns", "1", "-rR"]);
@@ -289,6 +297,15 @@ fn pytest(environment: &Environment, options: &Options, folder: PathBuf) -> Comm
         command.env("QUELL_STRESS", factor.to_string());
     }
     command
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Makes pytest run its tests in so many processes, each test in the main thread of one.
+fn spread(command: &mut Command, processes: usize) {
+    command.args(["--numprocesses", &processes.to_string(), "--dist", "worksteal"]);
 }
 
 /// The package's own types, and its stubs against what the extension really exports.
