@@ -6,6 +6,7 @@ use pyo3::types::{PyDict, PyInt};
 use quell::{Outcome, Receipt};
 
 use crate::delivery::{self, Options, Target};
+use crate::lazy::Part;
 use crate::primitives::wait::{Patience, block};
 
 /// What became of an interrupt: returned by interrupt() and interrupt_main().
@@ -198,7 +199,12 @@ fn ended(thread: &Bound<'_, PyAny>) -> PyErr {
 }
 
 /// Exports of this file.
-pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+pub(crate) static PARTS: [Part; 1] = [Part::new(
+    &["Delivery", "interrupt", "interrupt_main", "set_async_exc", "checkpoint"],
+    register,
+)];
+
+fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Delivery>()?;
     module.add_function(wrap_pyfunction!(interrupt, module)?)?;
     module.add_function(wrap_pyfunction!(interrupt_main, module)?)?;

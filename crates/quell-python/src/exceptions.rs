@@ -10,6 +10,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
+use crate::lazy::Part;
+
 fn make(py: Python<'_>, name: &CStr, doc: &CStr, base: &Bound<'_, PyType>) -> PyResult<Py<PyType>> {
     // SAFETY: static strings, a live base class; returns a new reference or null with an error set.
     let made = unsafe {
@@ -85,8 +87,13 @@ exception!(
     "The process used more memory than it may. `limit` and `used` are bytes."
 );
 
-/// Exports the types.
-pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+/// Exports of this file.
+pub(crate) static PARTS: [Part; 1] = [Part::new(
+    &["Interrupt", "Timeout", "Limit", "TimeLimit", "CpuLimit", "MemoryLimit"],
+    register,
+)];
+
+fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add("Interrupt", interrupt_type(py))?;
     module.add("Timeout", timeout_type(py))?;

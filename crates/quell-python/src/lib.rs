@@ -2,13 +2,15 @@
 //!
 //! [`cpython`] reads the interpreter's private records, [`delivery`] brings an interrupt to a Python thread,
 //! [`exceptions`] has the types, [`api`] the functions that send; [`primitives`] are the locks and queues, [`scopes`] the
-//! blocks that mask or time out, [`run`] the command. Each exports its part of the native module itself.
+//! blocks that mask or time out, [`run`] the command. Each exports its part of the native module itself, most of it when somebody
+//! first asks for it ([`lazy`]).
 
 mod api;
 pub mod cpython;
 pub mod delivery;
 pub mod exceptions;
 mod fork;
+mod lazy;
 mod native;
 mod primitives;
 pub mod run;
@@ -19,18 +21,16 @@ use pyo3::prelude::*;
 /// The native half of the package `quell`.
 #[pymodule(gil_used = true)]
 pub mod _quell {
-    use super::{api, delivery, exceptions, fork, primitives, run, scopes};
+    use super::{delivery, fork, lazy, run, scopes};
     use pyo3::prelude::*;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-        exceptions::register(module)?;
+        lazy::register(module)?;
         delivery::register(module)?;
-        primitives::register(module)?;
         scopes::register(module)?;
         fork::register(module)?;
-        api::register(module)?;
         run::inside::register(module)
     }
 }

@@ -51,6 +51,85 @@ def test_unknown_names():
     assert set(quell.__all__) <= set(dir(quell))
 
 
+def test_names_are_made_when_they_are_asked_for():
+    code = (
+        "import quell\n"
+        "made = lambda: {name for name in quell.__all__ if name in vars(quell)}\n"
+        "print(*made())\n"
+        "first = quell.Event\n"
+        "print(*sorted(made()), first is quell.Event, first is quell._quell.Event)\n"
+        "del quell.Event\n"
+        "print(quell.Event is first)\n"
+        "quell.Event = 1\n"
+        "print(quell.Event, quell._quell.Event is first)\n"
+    )
+    assert python(code).splitlines() == [
+        "__version__",
+        "Event __version__ True True",
+        "True",
+        "1 True",
+    ]
+
+
+@pytest.mark.parametrize("name", sorted({*quell.__all__} - {"__version__"}))
+def test_each_name_can_be_the_first(name):
+    """Whole, whichever module is asked, and without the others."""
+    code = (
+        f"import pickle, quell.{{0}} as module\nvalue = module.{name}\n"
+        f"import quell\nassert value is quell.{name} and pickle.loads(pickle.dumps(value)) is value\n"
+        "print(*sorted(dir(value)))"
+    )
+    alone = python(code.format("_quell"))
+    code = f"from quell import *\nimport quell\nprint(*sorted(dir(quell.{name})))"
+    assert alone == python(code)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        "quell.Queue().mutex",
+        "quell.PriorityQueue().mutex",
+        "quell.Condition()._lock",
+    ],
+)
+def test_locks_that_others_bring_along_are_whole(make):
+    code = (
+        f"import quell; lock = {make}\n"
+        "assert lock.acquire(timeout=1); lock.release()\n"
+        "with lock: pass\n"
+        "print(type(lock).__name__, *sorted(vars(type(lock))), type(lock) is getattr(quell, type(lock).__name__))"
+    )
+    name, *attributes, same = python(code).split()
+    assert attributes == sorted(vars(getattr(quell, name))) and same == "True"
+
+
+def test_private_names_are_not_the_packages():
+    for name in ("Operation", "ScopeTimeout"):
+        with pytest.raises(AttributeError, match=f"module 'quell' has no attribute '{name}'"):
+            getattr(quell, name)
+        assert name not in dir(quell) and name in dir(quell._quell)
+        assert isinstance(getattr(quell._quell, name), type)
+
+
+def test_the_first_use_of_a_name_by_many_threads_at_once():
+    code = (
+        "import sys, threading, quell\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "barrier = threading.Barrier(8)\n"
+        "def use(seen):\n"
+        "    barrier.wait()\n"
+        "    for name in quell.__all__: seen.append(getattr(quell, name))\n"
+        "    with quell.Lock(), quell.RLock(), quell.mask(), quell.timeout(9): quell.Queue().put(1)\n"
+        "lists = [[] for _ in range(8)]\n"
+        "threads = [threading.Thread(target=use, args=(seen,)) for seen in lists]\n"
+        "for t in threads: t.start()\n"
+        "for t in threads: t.join()\n"
+        "print(all(a is b for seen in lists for a, b in zip(lists[0], seen, strict=True)), len(lists[-1]))"
+    )
+    for _ in range(10):
+        assert python(code).split() == ["True", str(len(quell.__all__))]
+
+
 def test_star_import():
     names = {}
     exec("from quell import *", names)

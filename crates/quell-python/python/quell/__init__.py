@@ -21,42 +21,47 @@ Queues        Queue, LifoQueue, PriorityQueue, SimpleQueue; Empty, Full, ShutDow
 
 """
 
-from ._quell import (
-    Barrier,
-    BoundedSemaphore,
-    Condition,
-    CpuLimit,
-    Delivery,
-    Event,
-    Interrupt,
-    LifoQueue,
-    Limit,
-    Lock,
-    MemoryLimit,
-    PriorityQueue,
-    Queue,
-    RLock,
-    Semaphore,
-    SimpleQueue,
-    TimeLimit,
-    Timeout,
-    __version__,
-    checkpoint,
-    interrupt,
-    interrupt_main,
-    mask,
-    set_async_exc,
-    shield,
-    timeout,
-    timeout_at,
-)
+from ._quell import __version__
 
 # What type checkers take for true; the module `typing` costs ten times what this package does.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from queue import Empty, Full
 
-    from ._quell import ShutDown
+    from ._quell import (
+        Barrier,
+        BoundedSemaphore,
+        Condition,
+        CpuLimit,
+        Delivery,
+        Event,
+        Interrupt,
+        LifoQueue,
+        Limit,
+        Lock,
+        MemoryLimit,
+        PriorityQueue,
+        Queue,
+        RLock,
+        Semaphore,
+        ShutDown,
+        SimpleQueue,
+        TimeLimit,
+        Timeout,
+        checkpoint,
+        interrupt,
+        interrupt_main,
+        mask,
+        set_async_exc,
+        shield,
+        timeout,
+        timeout_at,
+    )
+else:
+    # Everything else is made, and put here, when it is first asked for. Natively, so that no interrupt comes in between.
+    from . import _quell
+
+    __getattr__ = _quell._attribute
 
 __all__ = [
     "Barrier",
@@ -90,17 +95,6 @@ __all__ = [
     "timeout",
     "timeout_at",
 ]
-
-
-def __getattr__(name: str) -> object:
-    # The standard library's own exceptions, so that `except queue.Empty` means the same for both; looked up on first use, because
-    # importing `queue` costs more than importing this package.
-    if name in ("Empty", "Full", "ShutDown"):
-        from ._quell import _queue_exception
-
-        value = globals()[name] = _queue_exception(name)
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

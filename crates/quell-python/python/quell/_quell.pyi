@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Callable, Coroutine, Generator
+from queue import Empty as Empty
+from queue import Full as Full
 from threading import Thread
 from types import GenericAlias
 from typing import Any, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, final
@@ -235,4 +237,4 @@ class SimpleQueue(Generic[_T]):
 
 # Private: for the package's own Python files.
 def _command() -> None: ...
-def _queue_exception(name: str) -> type[Exception]: ...
+def __dir__() -> list[str]: ...

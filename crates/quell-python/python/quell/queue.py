@@ -9,9 +9,7 @@ standard library's, Empty and Full too, so that `except queue.Empty` means the s
 import queue as _standard
 from queue import Empty, Full
 
-from ._quell import LifoQueue, PriorityQueue, Queue, SimpleQueue, _queue_exception
-
-ShutDown = _queue_exception("ShutDown")
+from ._quell import LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
 
 __all__ = [
     "Empty",

@@ -24,6 +24,7 @@ use super::wait::{Patience, Waitable};
 use super::waiters::{Ended, Occasion, Waiters};
 use crate::delivery;
 use crate::delivery::gil_cell::GilCell;
+use crate::lazy;
 
 /// Condition(lock=None)
 /// --
@@ -269,7 +270,7 @@ impl Condition {
     fn __init__(&self, py: Python<'_>, lock: Option<Bound<'_, PyAny>>) -> PyResult<()> {
         let lock = match lock {
             Some(lock) => lock,
-            None => py.get_type::<RLock>().call0()?,
+            None => lazy::named(py, "RLock")?.call0()?,
         };
         for name in ["acquire", "release"] {
             lock.getattr(name)?;

@@ -17,6 +17,7 @@ use super::call::{self, Obj, runtime_error, throw};
 use super::locking::{self, Given, Locking, Yielding};
 use super::wait::Waitable;
 use crate::delivery::{self, Me, Unheld};
+use crate::lazy;
 
 /// A mutual exclusion lock, used like threading.Lock.
 ///
@@ -30,6 +31,7 @@ pub struct Lock {
 
 impl Lock {
     pub(super) fn new_object(py: Python<'_>) -> PyResult<Py<Self>> {
+        lazy::named(py, "Lock")?;
         Py::new(py, Self::new())
     }
 

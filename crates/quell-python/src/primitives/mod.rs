@@ -26,6 +26,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 use pyo3::{PyClass, ffi};
 
+use crate::lazy::Part;
+
 /// `module.QualName` of an object's class, for its repr.
 fn type_name<T: PyClass>(object: &Bound<'_, T>) -> String {
     qualified_name(&object.as_any().get_type())
@@ -48,14 +50,15 @@ fn generic_alias<'py>(
 }
 
 /// Exports of this folder.
-pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    awaiting::register(module)?;
-    lock::register(module)?;
-    rlock::register(module)?;
-    condition::register(module)?;
-    semaphore::register(module)?;
-    event::register(module)?;
-    barrier::register(module)?;
-    queue::register(module)?;
-    simple_queue::register(module)
-}
+pub(crate) static PARTS: [Part; 10] = [
+    Part::new(&["Lock"], lock::register),
+    Part::new(&["RLock"], rlock::register),
+    Part::new(&["Condition"], condition::register),
+    Part::new(&["Semaphore", "BoundedSemaphore"], semaphore::register),
+    Part::new(&["Event"], event::register),
+    Part::new(&["Barrier"], barrier::register),
+    Part::new(&["Queue", "LifoQueue", "PriorityQueue"], queue::register),
+    Part::new(&["SimpleQueue"], simple_queue::register),
+    Part::imported(&["Empty", "Full", "ShutDown"], queue::register_exceptions),
+    Part::private(&["Operation"], awaiting::register),
+];

@@ -27,50 +27,55 @@ struct Firing {
 /// the middle leaves nothing locked in the child.
 static FIRING: AtomicPtr<Firing> = AtomicPtr::new(ptr::null_mut());
 
+/// The one that was published, `new` if there was none; and whether it is that.
+fn publish(new: Firing) -> (&'static Firing, bool) {
+    let new = Box::into_raw(Box::new(new));
+    // Release: whoever reads the pointer sees what it points at.
+    match FIRING.compare_exchange(ptr::null_mut(), new, AcqRel, Acquire) {
+        // SAFETY: stored, so never freed.
+        Ok(_) => unsafe { (&*new, true) },
+        // SAFETY: `new` was not published; `other` was, and is never freed.
+        Err(other) => unsafe {
+            drop(Box::from_raw(new));
+            (&*other, false)
+        },
+    }
+}
+
 fn firing() -> &'static Firing {
-    let existing = FIRING.load(Acquire);
     // SAFETY: what was stored is never freed.
-    if let Some(existing) = unsafe { existing.as_ref() } {
+    if let Some(existing) = unsafe { FIRING.load(Acquire).as_ref() } {
         return existing;
     }
     let (due, scopes) = channel::<Arc<Scope>>();
     let door = Arc::new(Door::default());
-    let new = Box::into_raw(Box::new(Firing { due, door: Arc::clone(&door) }));
-    // Release: whoever reads the pointer sees what it points at.
-    match FIRING.compare_exchange(ptr::null_mut(), new, AcqRel, Acquire) {
-        Ok(_) => {
-            let body = move || {
-                for scope in scopes {
-                    door.visit(|py| scope.go_off(py));
-                }
-            };
-            // Without a thread no timeout can go off: out of resources beyond repair, and the monitor thread, which
-            // reports what panics on it, is the place to say so.
-            crate::native::spawn("quell-timeouts", body)
-                .expect("quell: cannot start the thread on which timeouts go off");
-            // SAFETY: stored above, never freed.
-            unsafe { &*new }
-        }
-        Err(other) => {
-            // SAFETY: `new` was not published; `other` was, and is never freed.
-            unsafe {
-                drop(Box::from_raw(new));
-                &*other
+    let (firing, is_new) = publish(Firing { due, door: Arc::clone(&door) });
+    if is_new {
+        let body = move || {
+            for scope in scopes {
+                door.visit(|py| scope.go_off(py));
             }
-        }
+        };
+        // Without a thread no timeout can go off: out of resources beyond repair, and the monitor thread, which
+        // reports what panics on it, is the place to say so.
+        crate::native::spawn("quell-timeouts", body)
+            .expect("quell: cannot start the thread on which timeouts go off");
     }
+    firing
 }
 
 /// Has the scope go off as soon as the GIL is to be had. Called by the monitor thread; does not block.
 pub(super) fn submit(scope: Arc<Scope>) {
-    // The receiver lives as long as the process.
+    // The receiver lives as long as the process, unless timeouts were stopped before the first one went off.
     let _ = firing().due.send(scope);
 }
 
 /// From now on nothing goes off. Called by `atexit`.
 #[pyfunction]
 pub(super) fn _stop_timeouts(py: Python<'_>) {
-    firing().door.close(py);
+    // Where no timeout has gone off there is no thread, and none is to be started: one is put there that nobody listens to.
+    let nobody = Firing { due: channel().0, door: Arc::default() };
+    publish(nobody).0.door.close(py);
 }
 
 /// In the child of a fork: the thread is gone.

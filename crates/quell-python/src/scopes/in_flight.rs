@@ -33,6 +33,11 @@ pub(super) fn class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     Ok(class.bind(py))
 }
 
+/// Exports of this file.
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("ScopeTimeout", class(module.py())?)
+}
+
 /// The exception of the scope with this number.
 pub(super) fn make<'py>(
     py: Python<'py>,

@@ -9,11 +9,18 @@ mod timeout;
 
 use pyo3::prelude::*;
 
+use crate::lazy::Part;
+
 /// Exports of this folder.
+pub(crate) static PARTS: [Part; 3] = [
+    Part::new(&["mask", "shield"], mask::register),
+    Part::new(&["timeout", "timeout_at"], timeout::register),
+    Part::private(&["ScopeTimeout"], in_flight::register),
+];
+
+/// What has to be there from the start.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    mask::register(module)?;
-    timeout::register(module)?;
     let stop = pyo3::wrap_pyfunction!(firing::_stop_timeouts, module)?;
     py.import("atexit")?.call_method1("register", (stop,))?;
     Ok(())

@@ -8,7 +8,6 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use super::in_flight;
 use super::scope::{Limit, Phase, Scope, monotonic};
 use crate::primitives::bound::install_with;
 use crate::primitives::call::{self, Method, Obj, Parameters, none, this, throw};
@@ -286,6 +285,5 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Timeout>()?;
     call::install_constructor::<Timeout>(py, make);
     install_with::<Timeout>(py, [(&ENTER, enter), (&EXIT, exit)])?;
-    module.add_function(wrap_pyfunction!(timeout_at, module)?)?;
-    module.add("ScopeTimeout", in_flight::class(py)?)
+    module.add_function(wrap_pyfunction!(timeout_at, module)?)
 }

@@ -357,6 +357,12 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Queue>()?;
     module.add_class::<LifoQueue>()?;
     module.add_class::<PriorityQueue>()?;
-    module.add_function(wrap_pyfunction!(refusal::_queue_exception, module)?)?;
     call::install::<Queue>(module.py(), calls::METHODS)
+}
+
+pub(super) fn register_exceptions(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    ["Empty", "Full", "ShutDown"]
+        .into_iter()
+        .try_for_each(|name| module.add(name, refusal::exception(py, name)?))
 }

@@ -24,8 +24,8 @@ impl Refusal {
             Self::Empty => "Empty",
             Self::ShutDown => "ShutDown",
         };
-        match _queue_exception(py, name) {
-            Ok(class) => match class.into_bound(py).cast_into::<PyType>() {
+        match exception(py, name) {
+            Ok(class) => match class.cast_into::<PyType>() {
                 Ok(class) => PyErr::from_type(class, ()),
                 Err(error) => error.into(),
             },
@@ -35,8 +35,7 @@ impl Refusal {
 }
 
 /// The exception of this name from the standard library, or the package's own `ShutDown` where that has none.
-#[pyfunction]
-pub(super) fn _queue_exception(py: Python<'_>, name: &str) -> PyResult<Py<PyAny>> {
+pub(super) fn exception<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     static CLASSES: [PyOnceLock<Py<PyAny>>; 3] =
         [PyOnceLock::new(), PyOnceLock::new(), PyOnceLock::new()];
     let slot = match name {
@@ -44,15 +43,16 @@ pub(super) fn _queue_exception(py: Python<'_>, name: &str) -> PyResult<Py<PyAny>
         "Empty" => 1,
         _ => 2,
     };
-    let class = CLASSES[slot].get_or_try_init(py, || {
-        if name == "ShutDown" && !cfg!(Py_3_13) {
-            let doc = c"Raised by put() and get() of a queue that was shut down.";
-            let base = py.get_type::<PyException>();
-            return Ok(
-                PyErr::new_type(py, c"quell.ShutDown", Some(doc), Some(&base), None)?.into_any()
-            );
-        }
-        Ok::<_, PyErr>(py.import("queue")?.getattr(name)?.unbind())
-    })?;
-    Ok(class.clone_ref(py))
+    if let Some(class) = CLASSES[slot].get(py) {
+        return Ok(class.bind(py).clone());
+    }
+    // Before the slot is anybody's: an import runs Python code, and a signal handler in its middle may ask for the same.
+    let class = if name == "ShutDown" && !cfg!(Py_3_13) {
+        let doc = c"Raised by put() and get() of a queue that was shut down.";
+        let base = py.get_type::<PyException>();
+        PyErr::new_type(py, c"quell.ShutDown", Some(doc), Some(&base), None)?.into_any()
+    } else {
+        py.import("queue")?.getattr(name)?.unbind()
+    };
+    Ok(CLASSES[slot].get_or_init(py, || class).bind(py).clone())
 }
