@@ -99,3 +99,24 @@ def test_a_collection_during_an_interrupt_lets_the_target_go_on(enabled):
         check=False,
     )
     assert (run.returncode, run.stdout) == (0, f"{rounds} caught\n"), run.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["Queue", "LifoQueue", "PriorityQueue", "SimpleQueue", "Condition"]
+)
+def test_a_collection_while_a_queue_is_made(name):
+    # CPython 3.11 may collect between the allocation of an object and the moment its value is there.
+    script = f"""
+import gc, quell
+gc.set_threshold(1)
+class Sub(quell.{name}): pass
+kept = []
+for _ in range({2000 * STRESS}):
+    kept.append((quell.{name}(), Sub()))
+    if len(kept) > 50:
+        kept.clear()
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr

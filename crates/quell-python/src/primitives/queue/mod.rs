@@ -51,6 +51,9 @@ pub struct Queue {
     open: OnceLock<Box<Open>>,
     // As given, for people to read; what counts for a lean queue is the core's capacity.
     maxsize: AtomicIsize,
+    /// False in memory that holds no queue yet: CPython 3.11 may collect garbage between the allocation of an object, in which it
+    /// makes a dictionary too, and the moment its value is written.
+    made: bool,
 }
 
 /// A queue that gives back the newest item first; used like queue.LifoQueue. Otherwise a Queue.
@@ -69,10 +72,22 @@ impl Queue {
         let overrides = if is_ours(class) { plain } else { Overrides::of(class)? };
         let maxsize = AtomicIsize::new(0);
         if overrides == plain && order != Order::Priority {
-            return Ok(Self { lean: Lean::new(order), order, open: OnceLock::new(), maxsize });
+            return Ok(Self {
+                lean: Lean::new(order),
+                order,
+                open: OnceLock::new(),
+                maxsize,
+                made: true,
+            });
         }
         let open = Open::new(class.py(), order, overrides)?;
-        Ok(Self { lean: Lean::None, order, open: OnceLock::from(Box::new(open)), maxsize })
+        Ok(Self {
+            lean: Lean::None,
+            order,
+            open: OnceLock::from(Box::new(open)),
+            maxsize,
+            made: true,
+        })
     }
 
     fn maxsize(&self) -> isize {
@@ -302,6 +317,9 @@ impl Queue {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.made {
+            return Ok(());
+        }
         let mut result = Ok(());
         if let Some(items) = self.lean.items() {
             // Nobody runs Python code or asks for the GIL under the queue's lock, so this waits for a few instructions.
