@@ -282,10 +282,11 @@ def test_no_item_and_no_notification_is_lost(make, start, fast_switching):
     # One notification for each item; interrupts fly at those who wait. A lost one would leave an item and a sleeper.
     count = 3000 * STRESS
     condition, items, got = quell.Condition(make()), [], []
-    done = threading.Event()
+    done, masked = threading.Event(), threading.Barrier(3)
 
     def consumer():
         with quell.mask():
+            masked.wait(PATIENCE)
             while True:
                 try:
                     with condition:
@@ -310,6 +311,7 @@ def test_no_item_and_no_notification_is_lost(make, start, fast_switching):
         done.set()
 
     start(producer)
+    masked.wait(PATIENCE)
     sent = 0
     while not done.is_set():
         for worker in consumers:
