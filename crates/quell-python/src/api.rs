@@ -63,7 +63,7 @@ impl Delivery {
 ///
 /// The interrupt is raised where the target can handle it: in a wait of quell, or between two instructions of its Python
 /// code, but not in a finally clause, not in a context manager's enter or exit, not before a try or with that comes next, and not
-/// while it holds a quell lock; then after that. Several interrupts of one thread are raised in the order they were sent.
+/// where a lock of quell would be left held; then after that. Several interrupts of one thread are raised in the order they were sent.
 ///
 /// force=True does without the politeness: it may cut finally clauses, too. impersonate=True also reaches a thread other than the
 /// main one in a blocking call of the standard library, by lending it the main thread's identity for a moment; for programs that

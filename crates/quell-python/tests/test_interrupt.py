@@ -423,7 +423,7 @@ def test_an_exception_that_cannot_be_made_fails_at_the_sender():
         quell.interrupt(threading.get_ident(), Picky)
 
 
-def test_while_a_lock_is_held_the_interrupt_waits_for_the_release(start):
+def test_while_nothing_would_release_the_lock_the_interrupt_waits_for_the_release(start):
     for make in (quell.Lock, quell.RLock):
         lock = make()
         inside, go = threading.Event(), threading.Event()
@@ -484,14 +484,19 @@ def test_only_the_release_of_the_last_lock_delivers(start):
 def test_an_exception_in_flight_becomes_the_context(start):
     lock, inside, go = quell.Lock(), threading.Event(), threading.Event()
 
-    def with_statement():
-        with lock:
+    # Acquired by a function, so that nothing is raised before the release.
+    def acquire():
+        lock.acquire()
+
+    def exit_stack():
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(lock)
             inside.set()
             spin_until(go.is_set)
             raise KeyError("in flight")
 
     def try_statement():
-        lock.acquire()
+        acquire()
         try:
             inside.set()
             spin_until(go.is_set)
@@ -499,7 +504,7 @@ def test_an_exception_in_flight_becomes_the_context(start):
         finally:
             lock.release()
 
-    for body in (with_statement, try_statement):
+    for body in (exit_stack, try_statement):
         inside.clear()
         go.clear()
         worker = start(body)

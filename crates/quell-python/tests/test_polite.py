@@ -335,6 +335,20 @@ def with_statement(lock: Any) -> None:
             n += 1
 
 
+def with_statement_of_two(locks: Any) -> None:
+    n = 0
+    while True:
+        with locks[0], locks[1]:
+            n += 1
+
+
+def with_statements_nested(locks: Any) -> None:
+    while True:
+        with locks[0]:
+            with locks[1]:
+                nothing()
+
+
 def with_statement_and_calls(lock: Any) -> None:
     n = 0
     while True:
@@ -366,6 +380,14 @@ def lock_is_free(lock: Any) -> bool:
     return not lock.locked()
 
 
+def both_are_free(locks: Any) -> bool:
+    return not locks[0].locked() and not locks[1].locked()
+
+
+def two_locks() -> Any:
+    return threading.Lock(), threading.Lock()
+
+
 def rlock_is_free(lock: Any) -> bool:
     return not lock._is_owned()
 
@@ -392,6 +414,8 @@ STANDARD = {
     "Lock, if acquire then try": (threading.Lock, acquire_if_then_try, lock_is_free),
     "Lock, with": (threading.Lock, with_statement, lock_is_free),
     "Lock, with, calls": (threading.Lock, with_statement_and_calls, lock_is_free),
+    "two Locks, with": (two_locks, with_statement_of_two, both_are_free),
+    "two Locks, with in with": (two_locks, with_statements_nested, both_are_free),
     "RLock, acquire then try": (threading.RLock, acquire_then_try, rlock_is_free),
     "RLock, with": (threading.RLock, with_statement, rlock_is_free),
     "Condition, with": (threading.Condition, with_statement, condition_is_free),

@@ -99,10 +99,46 @@ impl Code {
         unsafe { ffi::PyUnicode_CompareWithASCIIString(self.name(), name.as_ptr()) == 0 }
     }
 
+    /// Whether this text occurs in `co_name`.
+    pub(crate) fn is_named_with(self, part: &str) -> bool {
+        let mut length = 0;
+        // SAFETY: co_name is always a str, which keeps the text; runs no Python code.
+        let name = unsafe {
+            let text = ffi::PyUnicode_AsUTF8AndSize(self.name(), &raw mut length);
+            if text.is_null() {
+                ffi::PyErr_Clear();
+                return false;
+            }
+            std::slice::from_raw_parts(text.cast::<u8>(), length as usize)
+        };
+        name.windows(part.len()).any(|window| window == part.as_bytes())
+    }
+
     /// Whether `co_qualname` is this ASCII text.
     pub(crate) fn is_qualified(self, name: &std::ffi::CStr) -> bool {
         // SAFETY: as above, for co_qualname.
         unsafe { ffi::PyUnicode_CompareWithASCIIString(self.qualname(), name.as_ptr()) == 0 }
+    }
+
+    /// Whether `co_names[index]` is this ASCII text.
+    pub(crate) fn has_name(self, index: usize, name: &std::ffi::CStr) -> bool {
+        // SAFETY: a live code object, whose `co_names` is a tuple of str; no Python code runs. The item is borrowed from the
+        // tuple, which the code object keeps.
+        unsafe {
+            let names = ffi::PyObject_GetAttrString(self.0.cast(), c"co_names".as_ptr());
+            if names.is_null() {
+                ffi::PyErr_Clear();
+                return false;
+            }
+            let index = index as isize;
+            let there = index < ffi::PyTuple_Size(names)
+                && ffi::PyUnicode_CompareWithASCIIString(
+                    ffi::PyTuple_GetItem(names, index),
+                    name.as_ptr(),
+                ) == 0;
+            ffi::Py_DECREF(names);
+            there
+        }
     }
 
     /// The bytecode as the compiler wrote it: no specialised and no instrumented instructions.

@@ -10,9 +10,9 @@
 //! | the target is | what brings it there |
 //! | --- | --- |
 //! | blocked in a quell operation | the core's kick; the operation raises ([`raise`]) |
-//! | about to acquire a quell lock, holding none | the acquire looks first ([`deliver_before_acquire`]) |
+//! | about to acquire a quell lock | the acquire looks first ([`deliver_before_acquire`]) |
 //! | running Python code | the [gate](gate): the interpreter shows the target its own instructions |
-//! | holding quell locks | the gate waits; the release of the last one looks ([`deliver_after_release`]) |
+//! | holding quell locks | the same, where an exception would release [each of them](holds); elsewhere all of these wait, and the release of the last one looks ([`Me::deliver_after_release`]) |
 //! | the main thread, blocked in somebody else's call | a [signal] whose Python-level handler raises or declines |
 //! | another thread, blocked in somebody else's call | the same signal, with [impersonation](impersonate), if the caller allows it |
 //!
@@ -42,7 +42,7 @@ use pyo3::prelude::*;
 use quell::wait::Wait;
 use quell::{Interrupted, Receipt};
 
-pub use holds::{Hold, Kind};
+pub use holds::Hold;
 pub use reason::Admit;
 pub use record::{Unheld, current_thread};
 pub use target::{Target, main_target, target_by_ident, targets};
@@ -202,21 +202,15 @@ pub fn delivered(py: Python<'_>, interrupt: quell::Interrupt) -> PyErr {
     Record::current(py).delivered(py, interrupt)
 }
 
-/// Raises what is pending in the calling thread if it holds no quell lock and is not masked. For an operation that is
-/// about to acquire. One load when nothing is pending.
+/// Raises what is pending in the calling thread if every hold is covered and it is not masked. For an operation that is about
+/// to acquire. One load when nothing is pending.
 #[inline]
 pub fn deliver_before_acquire(py: Python<'_>) -> PyResult<()> {
     let record = Record::current(py);
     if !record.thread().has_pending() {
         return Ok(());
     }
-    deliver_now(py, record, false)
-}
-
-/// Raises what is pending in the calling thread once its last hold is gone.
-#[inline]
-pub fn deliver_after_release(py: Python<'_>) -> PyResult<()> {
-    deliver_before_acquire(py)
+    deliver_now(py, record)
 }
 
 /// An interruption point: raises what is pending if masks allow it and every hold is covered by a handler.
@@ -226,19 +220,15 @@ pub fn checkpoint(py: Python<'_>) -> PyResult<()> {
         return Ok(());
     }
     record.state(py, |s| s.shielded = false);
-    if holds::covered(py, record)? { take(py, record, false) } else { Ok(()) }
+    deliver_now(py, record)
 }
 
 #[cold]
-fn deliver_now(py: Python<'_>, record: &Record, where_blocked: bool) -> PyResult<()> {
-    if holds::let_in(py, record)? { take(py, record, where_blocked) } else { Ok(()) }
-}
-
-fn take(py: Python<'_>, record: &Record, where_blocked: bool) -> PyResult<()> {
-    if swallow::would_swallow(py) {
+fn deliver_now(py: Python<'_>, record: &Record) -> PyResult<()> {
+    if !holds::covered(py, record)? || swallow::would_swallow(py) {
         return Ok(());
     }
-    match record.take(py, where_blocked) {
+    match record.take(py, false) {
         Some(interrupt) => Err(record.delivered(py, interrupt)),
         None => Ok(()),
     }
@@ -263,43 +253,44 @@ impl Me<'_> {
     /// See [`deliver_before_acquire`].
     #[inline(always)]
     pub fn deliver_before_acquire(self) -> PyResult<()> {
-        if self.record.thread().has_pending() {
-            deliver_now(self.py, self.record, false)
-        } else {
-            Ok(())
-        }
+        if self.record.thread().has_pending() { deliver_now(self.py, self.record) } else { Ok(()) }
     }
 
-    /// See [`deliver_after_release`].
+    /// Raises what is pending once the last hold is gone; but not where the release cleans up after an interrupt that has just
+    /// been raised: that one goes on its way first.
     #[inline(always)]
     pub fn deliver_after_release(self) -> PyResult<()> {
-        self.deliver_before_acquire()
+        if self.record.thread().has_pending() { self.deliver_unless_on_the_way() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn deliver_unless_on_the_way(self) -> PyResult<()> {
+        if self.record.is_handling_last(self.py) {
+            return Ok(());
+        }
+        deliver_now(self.py, self.record)
     }
 
     /// See [`hold`].
     #[inline(always)]
     pub fn hold(self, key: *const ()) {
-        self.record.hold(self.py, key, Kind::Lock, self.thread);
+        self.record.hold(self.py, key, self.thread);
     }
 
-    /// Notes that a `with` statement of the calling thread has taken a permit of the semaphore `key`.
-    #[inline(always)]
-    pub fn hold_permit(self, key: *const ()) {
-        self.record.hold(self.py, key, Kind::Permit, self.thread);
-    }
-
-    /// Ends the hold of the lock `key`, as [`unhold`] does, for [`restore`](Self::restore) to bring back: the same hold, in
-    /// whose `with` statement a condition waits.
-    pub fn lift(self, key: *const ()) -> Option<Hold> {
+    /// Ends the holds of the lock `key`, for [`restore`](Self::restore) to bring back: the same ones, in whose `with`
+    /// statements a condition waits.
+    pub fn lift(self, key: *const ()) -> Vec<Hold> {
         self.record.lift(self.py, key)
     }
 
-    /// Brings back what was lifted, or makes a hold of the lock `key` if the thread had none.
-    pub fn restore(self, key: *const (), hold: Option<Hold>) {
-        match hold {
-            Some(hold) => self.record.put_down(self.py, hold),
-            None => self.hold(key),
+    /// Brings back what was lifted, or holds the lock `key`, which was acquired `count` times, anew if the thread did not.
+    pub fn restore(self, key: *const (), count: u32, holds: Vec<Hold>) {
+        if holds.is_empty() {
+            for _ in 0..count {
+                self.hold(key);
+            }
         }
+        self.record.put_down(self.py, holds);
     }
 
     /// See [`unhold`].
@@ -329,7 +320,7 @@ pub fn shielded<R>(py: Python<'_>, f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Notes that the calling thread has acquired the lock `key`.
+/// Notes that the calling thread has acquired the lock, or the permit of a `with` statement, `key`.
 #[inline]
 pub fn hold(py: Python<'_>, key: *const ()) {
     me(py).hold(key);
@@ -341,15 +332,16 @@ pub fn unhold(py: Python<'_>, key: *const ()) -> Unheld {
     Record::current(py).unhold(py, key)
 }
 
-/// Notes that a lock was released, or has ceased to exist, that another thread than the calling one holds.
+/// Notes that a lock was released, or has ceased to exist, that another thread than the calling one holds. False if none does.
 #[cold]
-pub fn unhold_foreign(py: Python<'_>, key: *const ()) {
-    let Some(record) = record::holder(py, key) else { return };
+pub fn unhold_foreign(py: Python<'_>, key: *const ()) -> bool {
+    let Some(record) = record::holder(py, key) else { return false };
     if record.unhold(py, key) == Unheld::Last && record.thread().has_pending() {
         // A failure to arm is made good by the driver.
         let _ = gate::arm(py, &record);
         driver::add(py, &record);
     }
+    true
 }
 
 /// In the child of a fork: only the calling thread is left.

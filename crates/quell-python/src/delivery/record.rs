@@ -22,7 +22,7 @@ use quell::thread::Thread;
 use super::Options;
 use super::gate::{self, Arming};
 use super::gil_cell::GilCell;
-use super::holds::{Hold, Kind};
+use super::holds::Hold;
 use super::reason::Reason;
 use crate::cpython::thread::ThreadState;
 
@@ -42,6 +42,8 @@ pub(super) struct State {
     pub(super) options: Options,
     /// The interrupt that was raised last, without its exception, and the number its exception carries.
     last: Option<(Interrupt, i64)>,
+    /// Where that exception stands, or stood: not followed.
+    raised: usize,
     /// Nothing is raised in frames above this one: one of them swallowed the last raise.
     pub(super) ceiling: Option<usize>,
     /// Instructions of this thread that the gate has seen since it was armed.
@@ -162,21 +164,18 @@ impl Record {
     // ---- holds
 
     #[inline]
-    pub(super) fn hold(&self, py: Python<'_>, key: *const (), kind: Kind, thread: ThreadState) {
-        self.state(py, |s| s.holds.push(Hold::here(key, kind, thread)));
+    pub(super) fn hold(&self, py: Python<'_>, key: *const (), thread: ThreadState) {
+        self.state(py, |s| s.holds.push(Hold::here(key, thread)));
     }
 
-    /// Ends a hold for a while.
-    pub(super) fn lift(&self, py: Python<'_>, key: *const ()) -> Option<Hold> {
-        self.state(py, |s| {
-            let at = s.holds.iter().rposition(|h| h.key() == key)?;
-            Some(s.holds.remove(at))
-        })
+    /// Ends the holds of a lock for a while.
+    pub(super) fn lift(&self, py: Python<'_>, key: *const ()) -> Vec<Hold> {
+        self.state(py, |s| s.holds.extract_if(.., |hold| hold.key() == key).collect())
     }
 
     /// Puts back what was lifted.
-    pub(super) fn put_down(&self, py: Python<'_>, hold: Hold) {
-        self.state(py, |s| s.holds.push(hold));
+    pub(super) fn put_down(&self, py: Python<'_>, holds: Vec<Hold>) {
+        self.state(py, |s| s.holds.extend(holds));
     }
 
     #[inline]
@@ -217,6 +216,7 @@ impl Record {
         // An exception that takes no attributes is not recognised where it is swallowed.
         let _ = exception.setattr(MARK, serial);
         let previous = self.state(py, |s| {
+            s.raised = exception.as_ptr() as usize;
             s.ceiling = None;
             s.shielded = false;
             if !self.thread.has_pending() {
@@ -229,6 +229,17 @@ impl Record {
         // SAFETY: an exception instance and its type.
         unsafe { ffi::PyErr_SetObject(exception.get_type().as_ptr(), exception.as_ptr()) };
         PyErr::fetch(py)
+    }
+
+    /// Whether the calling thread, whose record this is, handles the exception that was raised in it last.
+    pub(super) fn is_handling_last(&self, py: Python<'_>) -> bool {
+        // SAFETY: attached; a new reference or null. It is compared only: should another exception stand in the place of one
+        // that is gone, the interrupt that is pending is raised a little later.
+        unsafe {
+            let handled = ffi::PyErr_GetHandledException();
+            ffi::Py_XDECREF(handled);
+            !handled.is_null() && handled as usize == self.state(py, |s| s.raised)
+        }
     }
 
     /// The interpreter has swallowed `exception` in the calling thread: if it is the one raised last, it is pending

@@ -21,9 +21,10 @@ use crate::lazy;
 
 /// A mutual exclusion lock, used like threading.Lock.
 ///
-/// Waiting for it is an interruption point: an interrupt ends the wait, and the lock is not taken. While a thread holds
-/// it, interrupts of that thread are deferred; the release of its last lock raises them, once the lock is free. No
-/// interrupt is ever raised between the acquire and the try or with statement that protects it.
+/// Waiting for it is an interruption point: an interrupt ends the wait, and the lock is not taken. While a thread holds it,
+/// an interrupt of that thread is raised only where its with or try statement would release it; elsewhere it waits, at the
+/// latest for the release of the thread's last lock, which raises it once the lock is free. So no interrupt is ever raised
+/// between the acquire and the try or with statement that protects the lock.
 #[pyclass(frozen, weakref, module = "quell", name = "Lock")]
 pub struct Lock {
     pub(super) raw: RawLock,
@@ -54,7 +55,7 @@ impl Locking for Lock {
         With blocking=False it does not wait, and with a timeout in seconds it waits at most so long;\n\
         if the lock could not be had, the answer is False.\n\n\
         An interruption point: an interrupt that is pending or arrives during the wait is raised, and\n\
-        the lock is not taken. If the thread holds other locks, it is deferred instead.";
+        the lock is not taken. If the thread holds locks that would not be released then, it is deferred instead.";
     const RELEASE: &CStr = c"release($self, /)\n--\n\n\
         Release the lock, which any thread may have acquired. RuntimeError if it is not locked.\n\n\
         If this was the last lock that the thread held, an interrupt that was deferred is raised now,\n\
@@ -103,19 +104,19 @@ impl Yielding for Lock {
         if !self.raw.is_locked() {
             return Err(runtime_error("release unlocked lock"));
         }
-        let hold = delivery::me(py).lift(self.key());
-        if hold.is_none() {
+        let holds = delivery::me(py).lift(self.key());
+        if holds.is_empty() {
             self.unhold_elsewhere(py);
         }
         self.raw.unlock();
-        Ok(Given { count: 1, hold })
+        Ok(Given { count: 1, holds })
     }
 
     fn take_back(&self, py: Python<'_>, given: Given) {
         if !self.raw.try_lock() {
             super::wait::insist(py, &self.raw, |wait| self.raw.lock_with(wait));
         }
-        delivery::me(py).restore(self.key(), given.hold);
+        delivery::me(py).restore(self.key(), given.count, given.holds);
     }
 }
 
@@ -178,7 +179,7 @@ impl Lock {
     }
 
     fn _acquire_restore(&self, py: Python<'_>, _state: &Bound<'_, PyAny>) {
-        self.take_back(py, Given { count: 1, hold: None });
+        self.take_back(py, Given { count: 1, holds: Vec::new() });
     }
 
     fn _is_owned(&self) -> bool {

@@ -1,9 +1,9 @@
 //! How a lock is taken and given back from Python: the methods that Lock and RLock share, for whatever else is entered and
 //! left like them.
 //!
-//! Taking it while an interrupt is pending and the thread holds nothing raises and takes nothing. From then to the release it
-//! is one of the thread's *holds*, and interrupts are deferred; the release that ends the last hold raises them, after
-//! the lock is free. A class says how it takes and gives ([`Locking`]), and installs the methods with [`install`].
+//! Taking it while an interrupt is pending raises and takes nothing, if every lock that the thread holds would be released
+//! then. From then to the release it is one of the thread's *holds*, and interrupts are raised only where an exception would
+//! release it; the release that ends the last hold raises what is left, after the lock is free. A class says how it takes and gives ([`Locking`]), and installs the methods with [`install`].
 
 use std::ffi::CStr;
 
@@ -59,11 +59,11 @@ pub(super) trait Yielding: Locking {
     fn take_back(&self, py: Python<'_>, given: Given);
 }
 
-/// A lock that was given up for a while: how often it had been taken, and the hold.
+/// A lock that was given up for a while: how often it had been taken, and the holds.
 #[derive(Debug)]
 pub(super) struct Given {
     pub(super) count: u32,
-    pub(super) hold: Option<Hold>,
+    pub(super) holds: Vec<Hold>,
 }
 
 /// Takes it for `noted`, which is [`Locking::acquired`] or [`Locking::entered`].

@@ -1,7 +1,7 @@
 //! `quell.RLock`: `threading.RLock` with interruptible waits that never leak it.
 //!
-//! The lock is the core's [`RawRLock`], which knows its owner by an id that is never reused. It is a hold of its
-//! owner from the first acquire to the last release; see [`locking`] for what that means.
+//! The lock is the core's [`RawRLock`], which knows its owner by an id that is never reused. Each acquire is a hold of the
+//! owner until its release, because each has a clause of its own that gives it back; see [`locking`] for what that means.
 
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -20,8 +20,8 @@ use crate::delivery::{self, Me, Unheld};
 /// A lock that its owner may acquire again, used like threading.RLock.
 ///
 /// Each acquire needs its release; the last one frees the lock. Waiting for it is an interruption point. While a
-/// thread holds it, interrupts of that thread are deferred; the release of its last lock raises them, once the
-/// lock is free.
+/// thread holds it, an interrupt of that thread is raised only where the with or try statement of each acquire would
+/// release it; elsewhere it waits, at the latest for the release of the thread's last lock.
 #[pyclass(frozen, subclass, weakref, module = "quell", name = "RLock")]
 pub struct RLock {
     raw: RawRLock,
@@ -43,11 +43,13 @@ impl RLock {
         (&raw const *self).cast()
     }
 
-    /// After the release that freed the lock. Another thread may have been granted it already, but it notes its
-    /// ownership only once it has the GIL.
+    /// After a release. If it freed the lock another thread may have been granted it already, but that notes its ownership
+    /// only once it has the GIL.
     #[inline(always)]
-    fn released(&self, py: Python<'_>) -> PyResult<()> {
-        self.ident.store(0, Relaxed);
+    fn released(&self, py: Python<'_>, free: bool) -> PyResult<()> {
+        if free {
+            self.ident.store(0, Relaxed);
+        }
         let me = delivery::me(py);
         match me.unhold(self.key()) {
             Unheld::Last => me.deliver_after_release(),
@@ -63,7 +65,7 @@ impl Locking for RLock {
         With blocking=False it does not wait, and with a timeout in seconds it waits at most so long;\n\
         if the lock could not be had, the answer is False.\n\n\
         An interruption point: an interrupt that is pending or arrives during the wait is raised, and\n\
-        the lock is not taken. If the thread holds locks, it is deferred instead.";
+        the lock is not taken. If the thread holds locks that would not be released then, it is deferred instead.";
     const RELEASE: &CStr = c"release($self, /)\n--\n\n\
         Take back one acquire of the calling thread, and free the lock if it was the last.\n\
         RuntimeError if the calling thread does not hold it.\n\n\
@@ -83,20 +85,18 @@ impl Locking for RLock {
         self.raw.lock_with(wait)
     }
 
-    // The first one makes the lock a hold.
     #[inline(always)]
     fn acquired(&self, me: Me<'_>) {
         if self.ident.load(Relaxed) == 0 {
             self.ident.store(ident(), Relaxed);
-            me.hold(self.key());
         }
+        me.hold(self.key());
     }
 
     #[inline(always)]
     fn give(&self, py: Python<'_>) -> PyResult<()> {
         match self.raw.unlock() {
-            Ok(false) => Ok(()),
-            Ok(true) => self.released(py),
+            Ok(free) => self.released(py, free),
             Err(_) => Err(runtime_error(NOT_OWNED)),
         }
     }
@@ -110,13 +110,13 @@ impl Yielding for RLock {
     fn give_up(&self, py: Python<'_>) -> PyResult<Given> {
         let count = self.raw.release_save().map_err(|_| runtime_error(NOT_OWNED))?;
         self.ident.store(0, Relaxed);
-        Ok(Given { count, hold: delivery::me(py).lift(self.key()) })
+        Ok(Given { count, holds: delivery::me(py).lift(self.key()) })
     }
 
     fn take_back(&self, py: Python<'_>, given: Given) {
         insist(py, &self.raw, |wait| self.raw.acquire_restore(given.count, wait));
         self.ident.store(ident(), Relaxed);
-        delivery::me(py).restore(self.key(), given.hold);
+        delivery::me(py).restore(self.key(), given.count, given.holds);
     }
 }
 
@@ -125,7 +125,7 @@ impl Drop for RLock {
         if self.ident.load(Relaxed) != 0 {
             // Nobody can release it any more: its holder must not stay uninterruptible.
             // SAFETY: the value of a Python object is dropped by its deallocator, attached.
-            delivery::unhold_foreign(unsafe { Python::assume_attached() }, self.key());
+            while delivery::unhold_foreign(unsafe { Python::assume_attached() }, self.key()) {}
         }
     }
 }
@@ -165,13 +165,13 @@ impl RLock {
         if count == 0 || self.raw.is_owned() {
             return Err(runtime_error("cannot restore a lock that was not given up"));
         }
-        self.take_back(py, Given { count, hold: None });
+        self.take_back(py, Given { count, holds: Vec::new() });
         Ok(())
     }
 
     fn _at_fork_reinit(&self, py: Python<'_>) {
         if self.ident.swap(0, Relaxed) != 0 {
-            delivery::unhold_foreign(py, self.key());
+            while delivery::unhold_foreign(py, self.key()) {}
         }
         self.raw.reset_after_fork();
     }

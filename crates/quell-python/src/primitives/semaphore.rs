@@ -1,8 +1,7 @@
 //! `quell.Semaphore` and `quell.BoundedSemaphore`: `threading`'s with interruptible waits that never lose a permit.
 //!
 //! The permits are the core's; the bound is looked at here. A permit that a `with` statement has taken is a hold until its exit
-//! gives it back, but not a lock's: see [`Kind::Permit`](crate::delivery::Kind::Permit). One that was taken by `acquire()` is
-//! none, because semaphores count events as often as they guard: who acquires need never be who releases.
+//! gives it back. One that was taken by `acquire()` is none, because semaphores count events as often as they guard: who acquires need never be who releases.
 
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -115,7 +114,7 @@ impl Locking for Semaphore {
         With blocking=False it does not wait, and with a timeout in seconds it waits at most so long;\n\
         if no permit could be had, the answer is False.\n\n\
         An interruption point: an interrupt that is pending or arrives during the wait is raised, and\n\
-        no permit is taken. If the thread holds locks, it is deferred instead.";
+        no permit is taken. If the thread holds locks that would not be released then, it is deferred instead.";
     const RELEASE: &CStr = c"release($self, /, n=1)\n--\n\n\
         Give n permits back, or add them, and let as many waiting threads go on. Any thread may do so.\n\n\
         ValueError if n is less than 1, or if a BoundedSemaphore would have more permits than at first.";
@@ -139,7 +138,7 @@ impl Locking for Semaphore {
     #[inline(always)]
     fn entered(&self, me: Me<'_>) {
         self.entered.store(self.entered.load(Relaxed) + 1, Relaxed);
-        me.hold_permit(self.key());
+        me.hold(self.key());
     }
 
     /// By the exit of a `with` statement.

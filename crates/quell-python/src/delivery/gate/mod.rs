@@ -10,10 +10,11 @@
 //! 3.11 (`trace`). Both run in the target, with the GIL held, and cost nothing once the gate is disarmed.
 //!
 //! *Politeness.* The gate does not raise where any frame of the target is inside the body of a `finally`, or inside
-//! the enter or exit of a context manager that a `with` statement runs, or inside a function called `acquire` whose
+//! the enter or exit of a context manager that a `with` statement runs, or inside a function with `acquire` in its name whose
 //! caller opens a `try` next: the talk's masking between `lock.acquire()` and `try:`, for all Python code. A sender may
 //! insist, or use force ([`Options`](super::Options)).
 
+mod guards;
 mod opcodes;
 mod points;
 mod structure;
@@ -34,13 +35,15 @@ use trace as form;
 
 use pyo3::prelude::*;
 
-use super::holds::{self, Hold};
+use super::holds;
 use super::record::Record;
 use super::swallow;
 use crate::cpython::code::Code;
 use crate::cpython::frame::Frame;
 use crate::cpython::thread::ThreadState;
-use points::{BEFORE_TRY, ENTERING, IN_FINALLY, LEAVING, Points, RUDE, SAFE};
+use points::{BEFORE_TRY, ENTERING, IN_FINALLY, LEAVING, RUDE, SAFE};
+
+pub(super) use points::Points;
 
 pub(super) use form::{Arming, arm, disarm, escalate, is_available, prepare, refresh};
 
@@ -48,13 +51,10 @@ pub(super) use form::{Arming, arm, disarm, escalate, is_available, prepare, refr
 ///
 /// Err carries the exception; the gate is disarmed then, unless more is pending.
 fn on_instruction(py: Python<'_>, record: &Record, code: Code, offset: i32) -> PyResult<()> {
-    let (locked, options, ceiling) = record.state(py, |s| {
+    let (options, ceiling) = record.state(py, |s| {
         s.events += 1;
-        (s.holds.iter().any(Hold::is_lock), s.options, s.ceiling)
+        (s.options, s.ceiling)
     });
-    if locked {
-        return Ok(());
-    }
     let flags = Points::of(py, code)?.at(offset);
     let allowed = if options.force {
         flags & (SAFE | RUDE) != 0
@@ -71,8 +71,8 @@ fn on_instruction(py: Python<'_>, record: &Record, code: Code, offset: i32) -> P
     {
         return Ok(());
     }
-    // Where a permit would not be given back not even force raises.
-    if !holds::let_in(py, record)? {
+    // Where a lock would not be given back not even force raises.
+    if !holds::covered(py, record)? {
         return Ok(());
     }
     match record.take(py, false) {
@@ -99,8 +99,9 @@ fn is_polite(py: Python<'_>, top: Frame) -> PyResult<bool> {
     for frame in top.stack().skip(1) {
         let Some(code) = frame.code() else { continue };
         let flags = Points::of(py, code)?.at(frame.lasti());
-        // What `threading.Condition.wait` does to its lock before its `try` is named like the second.
-        let acquires = |c: Code| c.is_named(c"acquire") || c.is_named(c"_release_save");
+        // What `logging` calls is `_acquireLock`, what `threading.Condition.wait` does to its lock before its `try` is named like
+        // the second.
+        let acquires = |c: Code| c.is_named_with("acquire") || c.is_named(c"_release_save");
         let acquiring = flags & BEFORE_TRY != 0 && called.code().is_some_and(acquires);
         if flags & (IN_FINALLY | ENTERING | LEAVING) != 0 || acquiring {
             return Ok(false);

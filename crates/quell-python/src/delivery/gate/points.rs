@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicIsize, Ordering};
 
 use pyo3::prelude::*;
 
+use super::guards::Guards;
 use super::opcodes::{Kind, Opcodes};
 use super::structure::Structure;
 use crate::cpython::code::{self, Code, Handler, Location};
@@ -44,13 +45,17 @@ pub(super) const LEAVING: u8 = 16;
 /// A call whose statement is followed by a `try` or a `with`, in the same sense.
 pub(super) const BEFORE_TRY: u8 = 32;
 
-/// What the gate knows of a code object: one byte of flags per code unit.
-pub(super) struct Points(Vec<u8>);
+/// What is known of a code object.
+pub(in super::super) struct Points {
+    /// One byte of flags for each code unit.
+    flags: Vec<u8>,
+    guards: Guards,
+}
 
 impl Points {
     /// The points of `code`, computed on first use. None if the code is too strange to be understood; the gate
     /// then raises nowhere in it.
-    pub(super) fn of(py: Python<'_>, code: Code) -> PyResult<&'static Points> {
+    pub(in super::super) fn of(py: Python<'_>, code: Code) -> PyResult<&'static Points> {
         let index = extra_index();
         let known = code.extra(index).cast::<Points>();
         if known.is_null() {
@@ -69,7 +74,13 @@ impl Points {
 
     /// Flags of the instruction at this byte offset (caches count to the instruction before them).
     pub(super) fn at(&self, offset: i32) -> u8 {
-        usize::try_from(offset / 2).ok().and_then(|i| self.0.get(i)).copied().unwrap_or(0)
+        usize::try_from(offset / 2).ok().and_then(|i| self.flags.get(i)).copied().unwrap_or(0)
+    }
+
+    /// The call at `acquired`, by a number of its own, if an exception at `now` would give back what it has acquired. Both are
+    /// byte offsets.
+    pub(in super::super) fn guarded(&self, acquired: i32, now: i32) -> Option<usize> {
+        self.guards.in_force(acquired, now)
     }
 }
 
@@ -98,7 +109,7 @@ fn analyse(code: Code, opcodes: &Opcodes) -> Points {
     if !finally.is_empty() {
         structure.locations = code.locations();
     }
-    Points(structure.flags(&finally))
+    Points { flags: structure.flags(&finally), guards: Guards::of(code, &structure) }
 }
 
 impl Structure {

@@ -317,6 +317,8 @@ impl Structure {
             h.start == i.first
                 && self.opens_body(h)
                 && self.depth[index] == Some(h.depth + result_of_enter)
+                // The body goes on in a row of its own where another block in it has ended.
+                && self.handlers.iter().all(|o| o.target != h.target || o.start >= h.start)
         })
     }
 
