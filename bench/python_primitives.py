@@ -176,6 +176,55 @@ def asyncio_timeout() -> Work:
     return run
 
 
+class Stop(BaseException):
+    """What is raised to measure how long that takes."""
+
+
+def latency(body: Callable[[Callable[[], object]], object]) -> Work:
+    """From the interrupt to the moment its exception is caught, the median; `body` calls its argument and goes on for ever."""
+
+    def run(n: int) -> float:
+        ready, sent, caught = threading.Semaphore(0), [], []
+
+        def work() -> None:
+            for _ in range(n):
+                try:
+                    body(ready.release)
+                except Stop:
+                    caught.append(time.perf_counter())
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        for _ in range(n):
+            ready.acquire()
+            # For what comes after the call: the wait, the loop.
+            time.sleep(0.0005)
+            sent.append(time.perf_counter())
+            quell.interrupt(thread, Stop).wait()
+        thread.join()
+        return statistics.median(b - a for a, b in zip(sent, caught, strict=True))
+
+    return run
+
+
+def blocked(go: Callable[[], object]) -> None:
+    go()
+    quell.Event().wait()
+
+
+def busy(go: Callable[[], object]) -> None:
+    go()
+    while True:
+        pass
+
+
+def busy_inside_a_lock(go: Callable[[], object]) -> None:
+    with quell.Lock():
+        go()
+        while True:
+            pass
+
+
 def empty() -> Work:
     return loop(lambda: None, "pass")
 
@@ -210,6 +259,12 @@ def against(theirs: Work, statement: str) -> tuple[Work, Work]:
     return theirs, loop(lambda: None, statement)
 
 
+def duration(nanoseconds: float) -> str:
+    if nanoseconds >= 50_000:
+        return f"{nanoseconds / 1000:.0f} µs"
+    return f"{nanoseconds:.0f} ns"
+
+
 @dataclasses.dataclass
 class Row:
     """One thing that is measured."""
@@ -225,7 +280,7 @@ class Row:
     def goal(self) -> str:
         goals = []
         if self.nanoseconds:
-            goals.append(f"≤ {self.nanoseconds:g} ns")
+            goals.append(f"≤ {duration(self.nanoseconds)}")
         if self.ratio:
             goals.append(
                 f"{1 / self.ratio:.0f} × faster" if self.ratio < 0.2 else f"≤ {self.ratio:.2f}"
@@ -279,6 +334,19 @@ ROWS = [
     ),
     Row("with mask()", lambda: against(empty(), "with quell.mask(): pass"), nanoseconds=100),
     Row("with shield()", lambda: against(empty(), "with quell.shield(): pass"), nanoseconds=100),
+    *(
+        Row(
+            f"interrupt to raise: {name}",
+            lambda body=body: (empty(), latency(body)),
+            nanoseconds=goal,
+            count=20,
+        )
+        for name, body, goal in (
+            ("blocked", blocked, 100_000),
+            ("busy loop", busy, 300_000),
+            ("busy loop inside with lock", busy_inside_a_lock, 500_000),
+        )
+    ),
     Row("create a Lock", lambda: creation("Lock")),
     Row("create a Queue", lambda: creation("Queue")),
     Row("Queue, 1 to 1", lambda: threads(transfer, "Queue"), 0.06, count=20_000),
@@ -353,11 +421,11 @@ def cell(row: Row, result: dict[str, Any] | None) -> str:
     ours, ratio = result["ours"], result["ratio"]
     text = f"{1 / ratio:.1f} × faster" if ratio < 0.2 else f"{ratio:.2f}"
     if row.ratio is None and row.nanoseconds:
-        text = f"{ours:.0f} ns"
+        text = duration(ours)
     elif row.nanoseconds:
-        text = f"{ours:.0f} ns, {text}"
+        text = f"{duration(ours)}, {text}"
     else:
-        text += f" ({ours:.0f} ns)"
+        text += f" ({duration(ours)})"
     return f"**{text}**" if row.reached(ours, ratio) is False else text
 
 

@@ -85,6 +85,18 @@ def finally_after_an_exception(m: Middle) -> None:
     forever()
 
 
+def except_that_raises_again(m: Middle) -> None:
+    try:
+        try:
+            raise KeyError
+        except BaseException:
+            m.run()
+            raise
+    except KeyError:
+        pass
+    forever()
+
+
 def finally_after_return(m: Middle) -> None:
     def function() -> int:
         try:
@@ -258,6 +270,7 @@ CASES = [
     finally_after_success,
     finally_with_a_loop_of_its_own,
     finally_after_an_exception,
+    except_that_raises_again,
     finally_after_return,
     finally_after_break,
     finally_after_continue,
@@ -333,6 +346,15 @@ def with_statement(lock: Any) -> None:
     while True:
         with lock:
             n += 1
+
+
+def with_statement_and_handler(lock: Any) -> None:
+    while True:
+        with lock:
+            try:
+                raise ValueError
+            except ValueError:
+                nothing()
 
 
 def with_statement_of_two(locks: Any) -> None:
@@ -414,6 +436,7 @@ STANDARD = {
     "Lock, if acquire then try": (threading.Lock, acquire_if_then_try, lock_is_free),
     "Lock, with": (threading.Lock, with_statement, lock_is_free),
     "Lock, with, calls": (threading.Lock, with_statement_and_calls, lock_is_free),
+    "Lock, with, a handler": (threading.Lock, with_statement_and_handler, lock_is_free),
     "two Locks, with": (two_locks, with_statement_of_two, both_are_free),
     "two Locks, with in with": (two_locks, with_statements_nested, both_are_free),
     "RLock, acquire then try": (threading.RLock, acquire_then_try, rlock_is_free),

@@ -11,7 +11,8 @@
 //!   statement throws the call's result away, the `POP_TOP` that does it.
 //!
 //! Of these, not the ones after a statement that is followed by a `try` or a `with`, at once or after assignments that call
-//! nothing: `lock.acquire(); try:` is whole for any lock. And none inside the body of a `finally`.
+//! nothing: `lock.acquire(); try:` is whole for any lock. And none inside the body of a `finally`, or of an `except` that cleans up and
+//! raises again.
 //!
 //! *Where statements end.* The compiler keeps no record of it, but between statements the value stack holds nothing
 //! but what the enclosing blocks keep there (iterators of loops, exits of `with`, exceptions being handled). The
@@ -179,13 +180,21 @@ impl Structure {
                 Kind::Jump { back: true, .. } => {
                     if let Some(target) = i.jump_target().and_then(|unit| self.index(unit)) {
                         let first = self.instructions[target].first;
-                        if self.opens_block(target, false)
+                        let instead = if self.begins_with_exit(target) {
+                            // The end of a handler, last in the body of the `with`: the exit is not covered.
+                            Some(SAFE)
+                        } else if self.opens_block(target, false)
                             && self.target(first) != self.target(i.unit)
                         {
                             // A `try` at the head of a loop is a NOP that no handler covers, not even the one around
                             // the loop. The jump to it is covered.
+                            Some(RUDE)
+                        } else {
+                            None
+                        };
+                        if let Some(kind) = instead {
                             for flag in &mut flags[i.first..=i.unit] {
-                                *flag |= RUDE;
+                                *flag |= kind;
                             }
                         } else {
                             mark(&mut flags, target, false);

@@ -3,6 +3,7 @@
 //!
 //! Positions are code units unless they are called an index, which counts instructions.
 
+use std::collections::HashSet;
 use std::ffi::c_int;
 
 use super::opcodes::{Kind, Opcodes};
@@ -185,7 +186,7 @@ impl Structure {
         self.depth[index] == Some(self.base(self.instructions[index].first))
     }
 
-    /// Handlers that are bodies of `finally`, with the part of the source they come from.
+    /// Handlers that are bodies of `finally`, or clauses that do the same for exceptions only: `except: … raise`.
     pub(super) fn finally_handlers(&self) -> Vec<Handler> {
         let mut found: Vec<Handler> = Vec::new();
         for handler in &self.handlers {
@@ -193,7 +194,8 @@ impl Structure {
                 continue;
             }
             let Some(start) = self.index(handler.target) else { continue };
-            if self.instructions[start].kind == Kind::PushExcInfo && self.is_finally(start) {
+            let cleans_up = || self.is_finally(start) || self.always_raises(handler);
+            if self.instructions[start].kind == Kind::PushExcInfo && cleans_up() {
                 found.push(*handler);
             }
         }
@@ -214,6 +216,23 @@ impl Structure {
             }
         }
         true
+    }
+
+    /// Whether the clauses that start here can only be left by an exception, and are not endless.
+    fn always_raises(&self, handler: &Handler) -> bool {
+        let clauses: HashSet<usize> = self.exceptional_copy(handler).into_iter().collect();
+        let mut raises = false;
+        for i in &self.instructions {
+            if !clauses.contains(&i.unit) {
+                continue;
+            }
+            let next = i.falls_through().then_some(i.next);
+            if i.jump_target().into_iter().chain(next).any(|unit| !clauses.contains(&unit)) {
+                return false;
+            }
+            raises |= i.kind == Kind::Leave;
+        }
+        raises
     }
 
     /// Units of the exceptional copy of a `finally` body: what its own clean-up handler covers.
@@ -307,6 +326,18 @@ impl Structure {
             && before[before.len() - 3..].iter().all(|b| {
                 b.kind == Kind::LoadConst && b.argument == before[before.len() - 1].argument
             })
+    }
+
+    /// Whether the call that leaves a `with` block begins here.
+    pub(super) fn begins_with_exit(&self, index: usize) -> bool {
+        let mut call = index;
+        while self.instructions.get(call).is_some_and(|i| i.kind == Kind::LoadConst) {
+            call += 1;
+        }
+        // PRECALL stands between the arguments and the call on 3.11.
+        let precall = self.instructions.get(call).is_some_and(|i| i.kind == Kind::Other);
+        let call = call + usize::from(precall);
+        call > index && call < self.instructions.len() && self.is_with_exit(call)
     }
 
     /// The first instruction of the body of a `try`, or of a `with` after its enter.

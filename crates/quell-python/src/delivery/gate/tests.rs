@@ -192,6 +192,48 @@ fn a_call_with_constants_is_no_exit() {
     });
 }
 
+#[test]
+fn an_except_clause_that_raises_again_is_like_a_finally() {
+    let (safe, finally) = lines(
+        "def f():
+    try:
+        work()
+        work()
+    except BaseException:
+        clean_up()
+        try:
+            clean_up()
+        except ValueError:
+            pass
+        raise
+    try:
+        work()
+    except:
+        while True:
+            retry()
+",
+    );
+    assert!(finally.contains(&6) && finally.contains(&8) && !finally.contains(&4), "{finally:?}");
+    assert!(!safe.contains(&6) && safe.contains(&4) && safe.contains(&16), "{safe:?}");
+}
+
+#[test]
+fn the_end_of_an_inner_with_is_no_beginning_of_a_body() {
+    attached(|py| {
+        let source = "def f(a, b):\n    with a:\n        with b:\n            use()\n";
+        let (code, _) = compile(py, source);
+        let code = code_of(&code);
+        let points = Points::of(py, code).expect("analysed");
+        // Two bodies begin, and a statement and each of the exits end.
+        let safe =
+            (0..code.bytecode().len() as i32).step_by(2).filter(|&at| points.at(at) & SAFE != 0);
+        let bodies = code.handlers();
+        let starts: Vec<_> =
+            safe.filter(|at| bodies.iter().any(|h| 2 * h.start as i32 == *at)).collect();
+        assert_eq!(starts.len(), 2, "{starts:?} of {bodies:?}");
+    });
+}
+
 /// Every code object below a module's, by compiling its source.
 fn code_objects<'py>(py: Python<'py>, path: &str) -> Vec<Bound<'py, PyAny>> {
     let scope = PyDict::new(py);
