@@ -169,7 +169,7 @@ SIMPLE = [
     "n = max(range(3), key=lambda i: -i)",
     "item = e.next()\ne.queue.put(item)\ne.sent.append(item)",
     "if e.queue.qsize():\n    e.got.append(e.queue.get_nowait())",
-    "try:\n    item = e.queue.get(timeout=0.00002)\n    e.got.append(item)\nexcept Empty:\n    n += 1",
+    "try:\n    e.got.append(e.queue.get(timeout=0.00002))\nexcept Empty:\n    n += 1",
     "e.event.set()\ne.event.wait()\ne.event.clear()",
     "e.event.wait(0.00002)",
     "time.sleep(0)",

@@ -120,16 +120,12 @@ def test_a_random_program_is_left_as_it_should_be(batch: int, start: Any) -> Non
 
 def set_async_exc(worker: threading.Thread, error: BaseException) -> None:
     """What CPython has itself: raised wherever the target looks for it next."""
-    instances.append(error)
     post = ctypes.PyDLL(None).PyThreadState_SetAsyncExc
     post.argtypes = [ctypes.c_ulong, ctypes.py_object]
     post(
         worker.ident,
         type("Stop", (Stop,), {"__init__": lambda self: setattr(self, "args", error.args)}),
     )
-
-
-instances: list[BaseException] = []
 
 
 def test_a_delivery_that_is_not_safe_is_caught_and_the_program_made_small(start: Any) -> None:
