@@ -459,3 +459,100 @@ def test_who_changes_the_heap_in_a_comparison_is_told():
     with pytest.raises(RuntimeError, match="changed size"):
         q.get()
     assert q.empty()
+
+
+# ---- the conditions
+
+
+each_class = pytest.mark.parametrize("kind", [getattr(quell, name) for name in KINDS], ids=KINDS)
+
+
+@each_class
+def test_the_conditions_are_of_the_mutex(kind):
+    q = kind()
+    for name in ("not_empty", "not_full", "all_tasks_done"):
+        told = getattr(q, name)
+        assert type(told) is quell.Condition and told is getattr(q, name)
+        with told:
+            assert q.mutex.locked()
+        with pytest.raises(AttributeError):
+            setattr(q, name, told)
+
+
+@each_class
+def test_join_with_a_time_limit(kind, start):
+    # The recipe that programs use, since join() takes no time-out.
+    q = kind()
+    for i in range(3):
+        q.put(i)
+
+    def join(timeout):
+        with q.all_tasks_done:
+            return q.all_tasks_done.wait_for(lambda: q.unfinished_tasks == 0, timeout)
+
+    assert join(0.001) is False
+    worker = start(lambda: join(30)).blocked()
+    for _ in range(3):
+        q.get()
+        q.task_done()
+    assert worker.done().result is True
+
+
+@each_class
+def test_emptying_a_queue_by_hand(kind, start):
+    # The other one: everything that waits is thrown away, under the mutex.
+    q = kind(2)
+    q.put(1)
+    q.put(2)
+    joiner, putter = start(q.join).blocked(), start(lambda: q.put(3)).blocked()
+    with q.mutex:
+        q.queue.clear()
+        q.unfinished_tasks = 0
+        q.not_full.notify_all()
+        q.all_tasks_done.notify_all()
+    assert putter.done().error is None and q.get() == 3
+    q.task_done()
+    assert joiner.done().error is None
+
+
+@each_class
+def test_waiting_for_an_item_without_taking_it(kind, start):
+    q = kind()
+
+    def wait():
+        with q.not_empty:
+            while not q.queue:
+                q.not_empty.wait()
+            return len(q.queue)
+
+    worker = start(wait).blocked()
+    q.put("item")
+    assert worker.done().result == 1 and q.get() == "item"
+
+
+@each_class
+def test_a_thread_that_gets_and_one_that_looks_are_in_one_line(kind, start):
+    q = kind()
+    getter = start(q.get)
+    assert q.not_empty is not None
+    getter.blocked()
+    with q.mutex:
+        q.queue.append("item")
+        q.not_empty.notify()
+    assert getter.done().result == "item"
+
+
+@each_class
+def test_an_interrupted_wait_for_a_condition_of_a_queue_passes_nothing_by(kind, start):
+    q = kind()
+
+    def look():
+        with q.not_empty:
+            q.not_empty.wait()
+
+    worker = start(look).blocked()
+    getter = start(q.get).blocked()
+    quell.interrupt(worker)
+    assert isinstance(worker.done().error, quell.Interrupt)
+    q.put("item")
+    assert getter.done().result == "item" and not q.mutex.locked()

@@ -41,9 +41,10 @@ class _Asyncio:
 
 
 class _Trio:
-    __slots__ = ("_task", "_token", "_trio", "_waits")
+    __slots__ = ("_insists", "_task", "_token", "_trio", "_waits")
 
-    def __init__(self) -> None:
+    def __init__(self, insists: bool) -> None:
+        self._insists = insists
         self._trio: Any = sys.modules["trio"]
         self._token = self._trio.lowlevel.current_trio_token()
         self._task = self._trio.lowlevel.current_task()
@@ -61,6 +62,8 @@ class _Trio:
             self._trio.lowlevel.reschedule(self._task)
 
     def _abort(self, _raise_cancel: object) -> Any:
+        if self._insists:
+            return self._trio.lowlevel.Abort.FAILED
         self._waits = False
         return self._trio.lowlevel.Abort.SUCCEEDED
 
@@ -89,10 +92,13 @@ def _in_trio() -> bool:
     return True
 
 
-def suspension() -> Suspension:
-    """One for the running task. RuntimeError if there is none of a loop that is known here."""
+def suspension(insists: bool) -> Suspension:
+    """One for the running task. RuntimeError if there is none of a loop that is known here.
+
+    If it insists, the task cannot be cancelled in it. (One of asyncio can, and the operation suspends it again.)
+    """
     if _in_trio():
-        return _Trio()
+        return _Trio(insists)
     try:
         return _Asyncio()
     except (KeyError, RuntimeError):

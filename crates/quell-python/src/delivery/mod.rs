@@ -249,7 +249,34 @@ pub fn me(py: Python<'_>) -> Me<'_> {
     Me { py, thread, record: Record::of_current(py, thread) }
 }
 
+/// The calling thread, if it is the one that was asked for last and nothing is pending in it: mostly so, and quickly found.
+/// Makes nothing, and fails in no way.
+#[inline(always)]
+pub fn me_undisturbed(py: Python<'_>) -> Option<Me<'_>> {
+    let thread = ThreadState::current();
+    let record = Record::of_latest(py, thread)?;
+    (!record.thread().has_pending()).then_some(Me { py, thread, record })
+}
+
+/// The number of the calling thread's state, which is never reused, nor zero.
+#[inline(always)]
+pub fn my_number() -> u64 {
+    ThreadState::current().id()
+}
+
 impl Me<'_> {
+    /// See [`my_number`].
+    #[inline(always)]
+    pub fn number(self) -> u64 {
+        self.record.tstate_id()
+    }
+
+    /// What `threading.get_ident()` returns in the thread.
+    #[inline(always)]
+    pub fn ident(self) -> u64 {
+        self.record.ident()
+    }
+
     /// See [`deliver_before_acquire`].
     #[inline(always)]
     pub fn deliver_before_acquire(self) -> PyResult<()> {
@@ -291,6 +318,12 @@ impl Me<'_> {
             }
         }
         self.record.put_down(self.py, holds);
+    }
+
+    /// Ends the hold of the lock `key` if the calling thread has acquired nothing since. False: it has, or has no such hold.
+    #[inline(always)]
+    pub fn unhold_newest(self, key: *const ()) -> bool {
+        self.record.unhold_newest(self.py, key)
     }
 
     /// See [`unhold`].

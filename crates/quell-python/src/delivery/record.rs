@@ -57,6 +57,14 @@ pub(super) struct State {
 
 static RECORDS: GilCell<Option<HashMap<u64, Arc<Record>>>> = GilCell::new(None);
 
+/// Whose record was asked for last, by the id of its thread state, and the record. Mostly the same thread asks again, and
+/// this is reached sooner than a thread's own variable.
+struct Latest(Cell<(u64, *const Record)>);
+// SAFETY: used through a `Python` token only, so with the GIL held.
+unsafe impl Sync for Latest {}
+/// No thread state has the number 0.
+static LATEST: Latest = Latest(Cell::new((0, ptr::null())));
+
 thread_local! {
     /// The record of this thread's newest thread state. Not owned: records outlive their threads.
     static MINE: Cell<*const Record> = const { Cell::new(ptr::null()) };
@@ -75,14 +83,30 @@ impl Record {
     /// The calling thread's record, with its state at hand.
     #[inline]
     pub(super) fn of_current(py: Python<'_>, thread: ThreadState) -> &Record {
-        let mine = MINE.get();
-        // SAFETY: a non-null pointer is that of this thread's record, which is kept while the thread runs.
-        if let Some(record) = unsafe { mine.as_ref() }
-            && record.tstate_id == thread.id()
-        {
-            return record;
+        match Self::of_latest(py, thread) {
+            Some(record) => record,
+            None => Self::find_mine(py, thread),
         }
-        Self::find_or_make_mine(py)
+    }
+
+    /// The calling thread's record, if it was asked for last.
+    #[inline(always)]
+    pub(super) fn of_latest(_py: Python<'_>, thread: ThreadState) -> Option<&Record> {
+        let (id, record) = LATEST.0.get();
+        // SAFETY: ids are never reused, so it is the calling thread's own record, which is kept while the thread runs.
+        (id == thread.id()).then(|| unsafe { &*record })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_mine(py: Python<'_>, thread: ThreadState) -> &Record {
+        // SAFETY: a non-null pointer is that of this thread's record, which is kept while the thread runs.
+        let record = match unsafe { MINE.get().as_ref() } {
+            Some(record) if record.tstate_id == thread.id() => record,
+            _ => Self::find_or_make_mine(py),
+        };
+        LATEST.0.set((record.tstate_id, record));
+        record
     }
 
     #[cold]
@@ -135,10 +159,12 @@ impl Record {
         &self.thread
     }
 
+    #[inline]
     pub(super) fn tstate_id(&self) -> u64 {
         self.tstate_id
     }
 
+    #[inline]
     pub(super) fn ident(&self) -> u64 {
         self.ident
     }
@@ -190,6 +216,12 @@ impl Record {
             }
             if s.holds.is_empty() { Unheld::Last } else { Unheld::NotLast }
         })
+    }
+
+    /// Ends a hold if it is the newest. False: it is not, and nothing was done.
+    #[inline(always)]
+    pub(super) fn unhold_newest(&self, py: Python<'_>, key: *const ()) -> bool {
+        self.state(py, |s| s.holds.pop_if(|hold| hold.key() == key).is_some())
     }
 
     // ---- delivery, by the thread itself

@@ -24,9 +24,10 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
+use super::awaiting::{Operation, attached};
 use super::call::{self, Method, Obj, Parameters, this, throw};
 use super::wait::{Patience, Waitable};
-use super::waiters::{Ended, Occasion, Waiters};
+use super::waiters::{Ended, Occasion, Place, Waiters};
 use crate::delivery::gil_cell::GilCell;
 
 /// Barrier(parties, action=None, timeout=None)
@@ -127,8 +128,8 @@ impl Barrier {
             s.aborted = false;
             s.count = 0;
         });
-        self.arrived.tell(py, usize::MAX, word);
-        self.gate.tell(py, usize::MAX, ());
+        let mut wakes = self.arrived.tell(py, usize::MAX, word);
+        wakes.and(self.gate.tell(py, usize::MAX, ()));
     }
 
     /// Breaks it, unless it is too late for that.
@@ -194,6 +195,36 @@ impl Barrier {
         }
     }
 
+    /// Arrives as a task.
+    fn come<'a>(&'a self, py: Python<'_>) -> PyResult<Came<'a>> {
+        let (index, arrival) = self.arrive(py);
+        match arrival {
+            Arrival::Last(action) => self.let_through(py, action).map(|()| Came::Through(index)),
+            Arrival::Broken => Err(broken(py)),
+            Arrival::AtGate => Ok(Came::Gate(self.gate.join(py))),
+            Arrival::Early => {
+                let place = self.arrived.join(py);
+                Ok(Came::Early(index, Party { barrier: self, place }))
+            }
+        }
+    }
+
+    async fn wait_as_task(&self) -> PyResult<isize> {
+        loop {
+            match attached(|py| self.come(py))? {
+                Came::Through(index) => return Ok(index),
+                Came::Gate(place) => place.told().await,
+                Came::Early(index, party) => {
+                    party.place.told().await;
+                    return match party.place.word() {
+                        Some(Word::Through) => Ok(index),
+                        _ => Err(attached(broken)),
+                    };
+                }
+            }
+        }
+    }
+
     /// How long a wait takes at most.
     fn patience(&self, py: Python<'_>, timeout: Obj) -> PyResult<Patience> {
         // SAFETY: attached; an argument of the running call, or null, or kept alive here.
@@ -204,6 +235,31 @@ impl Barrier {
             let usual = self.state(py, |s| s.timeout.as_ref().map(|usual| usual.bind(py).clone()));
             Patience::of_wait(usual.as_ref().map_or(std::ptr::null_mut(), Bound::as_ptr))
         }
+    }
+}
+
+/// What a task finds that comes.
+enum Came<'a> {
+    Through(isize),
+    Gate(Place<'a, ()>),
+    Early(isize, Party<'a>),
+}
+
+/// A task that has arrived. If it is gone before the last one comes, the others would wait for it in vain; after that it
+/// counts as through, like a thread whose interrupt comes too late.
+struct Party<'a> {
+    barrier: &'a Barrier,
+    place: Place<'a, Word>,
+}
+
+impl Drop for Party<'_> {
+    fn drop(&mut self) {
+        attached(|py| {
+            let waits = self.place.word().is_none();
+            if waits && self.barrier.state(py, |s| s.phase != Phase::Acting) {
+                self.barrier.give_up(py);
+            }
+        });
     }
 }
 
@@ -284,6 +340,18 @@ impl Barrier {
         });
         drop(before);
         Ok(())
+    }
+
+    /// Wait until all have arrived, as a task, and return which one this was: await barrier.wait_async().
+    ///
+    /// Threads and tasks may meet. The barrier's own timeout is for threads. A task that is cancelled before the last one has
+    /// come breaks the barrier, as wait() does; the last one calls the action.
+    fn wait_async(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
+        let barrier = slf.clone().unbind();
+        Operation::new(slf.py(), "wait_async", async move {
+            let index = barrier.get().wait_as_task().await?;
+            attached(|py| Ok(index.into_pyobject(py)?.into_any().unbind()))
+        })
     }
 
     /// Break the barrier: who waits, and who comes, is told so by BrokenBarrierError. While the action runs, those who have

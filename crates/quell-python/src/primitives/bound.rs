@@ -46,7 +46,8 @@ struct Binding {
     ordinary: Obj,
 }
 
-/// Bound methods that are not in use: memory to be initialised again. Guarded by the GIL.
+/// Bound methods that are not in use, as they were but for what they were bound to, with no reference to them. Guarded by
+/// the GIL.
 struct Free(UnsafeCell<(usize, [*mut Binding; 16])>);
 // SAFETY: every access is made attached, and the module declares that it needs the GIL.
 unsafe impl Sync for Free {}
@@ -100,20 +101,19 @@ unsafe extern "C" fn get(descriptor: Obj, object: Obj, class: Obj) -> Obj {
             return bind.map_or(null_mut(), |bind| bind((*this).ordinary, object, class));
         }
         let free = &mut *FREE.0.get();
-        let memory = match free.0.checked_sub(1) {
+        let bound = match free.0.checked_sub(1) {
             Some(last) => {
                 free.0 = last;
-                free.1[last]
+                let bound = free.1[last];
+                // From none to one. What `PyObject_Init` does besides is for interpreters that trace references.
+                ffi::Py_INCREF(bound.cast());
+                bound
             }
-            None => ffi::PyObject_Malloc(size_of::<Binding>()).cast::<Binding>(),
+            None => make_bound(),
         };
-        if memory.is_null() {
-            return ffi::PyErr_NoMemory();
+        if bound.is_null() {
+            return null_mut();
         }
-        let Some(types) = TYPES.get(Python::assume_attached()) else { return null_mut() };
-        let bound =
-            ffi::PyObject_Init(memory.cast(), types.bound.as_ptr().cast()).cast::<Binding>();
-        (*bound).vectorcall = Some(call_bound);
         (*bound).function = (*this).function;
         ffi::Py_INCREF(object);
         (*bound).slf = object;
@@ -122,21 +122,44 @@ unsafe extern "C" fn get(descriptor: Obj, object: Obj, class: Obj) -> Obj {
     }
 }
 
+/// One that is not bound yet; null with an exception.
+///
+/// # Safety
+/// Attached.
+#[cold]
+#[inline(never)]
+unsafe fn make_bound() -> *mut Binding {
+    // SAFETY: attached; room for one, initialised but for what it is bound to.
+    unsafe {
+        let Some(types) = TYPES.get(Python::assume_attached()) else { return null_mut() };
+        let memory = ffi::PyObject_Malloc(size_of::<Binding>()).cast::<Binding>();
+        if memory.is_null() {
+            ffi::PyErr_NoMemory();
+            return null_mut();
+        }
+        let bound =
+            ffi::PyObject_Init(memory.cast(), types.bound.as_ptr().cast()).cast::<Binding>();
+        (*bound).vectorcall = Some(call_bound);
+        bound
+    }
+}
+
 unsafe extern "C" fn free_bound(object: Obj) {
     // SAFETY: called by the interpreter, attached, when the last reference is gone.
     unsafe {
         let bound = object.cast::<Binding>();
-        let (class, slf) = (ffi::Py_TYPE(object), (*bound).slf);
+        let slf = (*bound).slf;
         let free = &mut *FREE.0.get();
         if free.0 < free.1.len() {
             free.1[free.0] = bound;
             free.0 += 1;
         } else {
+            let class = ffi::Py_TYPE(object);
             ffi::PyObject_Free(bound.cast());
+            ffi::Py_DECREF(class.cast());
         }
         // May run code, which may come back here: last.
         ffi::Py_DECREF(slf);
-        ffi::Py_DECREF(class.cast());
     }
 }
 

@@ -7,16 +7,20 @@
 
 use std::ffi::CStr;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Instant;
 
-use pyo3::exceptions::{PyDeprecationWarning, PyTypeError};
+use pyo3::exceptions::{PyDeprecationWarning, PyGeneratorExit, PyTypeError};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use super::awaiting::{self, Operation, attached};
 use super::bound::install_with;
-use super::call::{self, Method, Obj, Parameters, answer, none, runtime_error, this, throw};
+use super::call::{
+    self, Method, Obj, Parameters, answer, boolean, none, runtime_error, this, throw,
+};
 use super::lock::Lock;
 use super::locking::{self, Given, Yielding};
 use super::rlock::RLock;
@@ -40,7 +44,9 @@ use crate::lazy;
 pub struct Condition {
     /// None before `__init__`.
     mutex: GilCell<Option<Kept>>,
-    waiters: Waiters<()>,
+    pub(super) waiters: Waiters<()>,
+    /// Tasks that were closed while they waited, and did not get the lock again that their `async with` is about to release.
+    forfeited: AtomicU32,
 }
 
 /// Whose lock it is.
@@ -62,6 +68,38 @@ struct Kept {
 struct Mutex<'py> {
     lock: Bound<'py, PyAny>,
     whose: Whose,
+}
+
+/// A lock of ours, by its class.
+enum Own<'a> {
+    Lock(&'a Lock),
+    RLock(&'a RLock),
+}
+
+impl Own<'_> {
+    #[inline(always)]
+    fn is_owned(&self) -> bool {
+        match self {
+            Self::Lock(lock) => Yielding::is_owned(*lock),
+            Self::RLock(lock) => Yielding::is_owned(*lock),
+        }
+    }
+
+    #[inline(always)]
+    fn enter_at_once(self, py: Python<'_>) -> bool {
+        match self {
+            Self::Lock(lock) => locking::enter_at_once(lock, py),
+            Self::RLock(lock) => locking::enter_at_once(lock, py),
+        }
+    }
+
+    #[inline(always)]
+    fn give_at_once(self, py: Python<'_>) -> bool {
+        match self {
+            Self::Lock(lock) => locking::give_at_once(lock, py),
+            Self::RLock(lock) => locking::give_at_once(lock, py),
+        }
+    }
 }
 
 /// A lock that was given up.
@@ -99,15 +137,8 @@ impl<'py> Mutex<'py> {
         }
     }
 
-    #[inline(always)]
     fn is_owned(&self) -> PyResult<bool> {
-        match self.whose {
-            // SAFETY: as in `ours`; without its indirection, for `notify`.
-            Whose::Lock => Ok(unsafe { this::<Lock>(self.lock.as_ptr()) }.is_owned()),
-            // SAFETY: as above.
-            Whose::RLock => Ok(unsafe { this::<RLock>(self.lock.as_ptr()) }.is_owned()),
-            Whose::Standard | Whose::Other => self.is_owned_foreign(),
-        }
+        self.ours().map_or_else(|| self.is_owned_foreign(), |lock| Ok(lock.is_owned()))
     }
 
     #[cold]
@@ -171,11 +202,16 @@ impl<'py> Mutex<'py> {
 
 /// The part of [`Yielding`] that one object can stand for.
 trait Answers {
+    fn is_owned(&self) -> bool;
     fn give_up(&self, py: Python<'_>) -> PyResult<Given>;
     fn take_back(&self, py: Python<'_>, given: Given);
 }
 
 impl<L: Yielding> Answers for L {
+    fn is_owned(&self) -> bool {
+        Yielding::is_owned(self)
+    }
+
     fn give_up(&self, py: Python<'_>) -> PyResult<Given> {
         Yielding::give_up(self, py)
     }
@@ -222,6 +258,21 @@ impl Condition {
             .ok_or_else(|| runtime_error("Condition.__init__() was not called"))
     }
 
+    /// The lock if it is one of ours, for as long as nothing of Python runs: nobody can replace it then.
+    #[inline(always)]
+    fn own<R>(&self, py: Python<'_>, f: impl FnOnce(Own<'_>) -> R) -> Option<R> {
+        self.mutex.with(py, |kept| {
+            let kept = kept.as_ref()?;
+            match kept.whose {
+                // SAFETY: of exactly that class, and alive as long as it is kept.
+                Whose::Lock => Some(f(Own::Lock(unsafe { this::<Lock>(kept.lock.as_ptr()) }))),
+                // SAFETY: as above.
+                Whose::RLock => Some(f(Own::RLock(unsafe { this::<RLock>(kept.lock.as_ptr()) }))),
+                Whose::Standard | Whose::Other => None,
+            }
+        })
+    }
+
     fn wait(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
         let mutex = self.mutex(py)?;
         if !mutex.is_owned()? {
@@ -234,7 +285,7 @@ impl Condition {
             Ended::Left(None) => Ok(false),
             Ended::Left(Some(error)) => Err(error),
             Ended::Both((), error) => {
-                self.waiters.tell(py, 1, ());
+                drop(self.waiters.tell(py, 1, ()));
                 Err(error)
             }
         };
@@ -248,12 +299,68 @@ impl Condition {
         }
     }
 
+    #[inline(always)]
     fn notify(&self, py: Python<'_>, count: usize) -> PyResult<()> {
-        if !self.mutex(py)?.is_owned()? {
+        let owned = match self.own(py, |lock| lock.is_owned()) {
+            Some(owned) => owned,
+            None => self.mutex(py)?.is_owned_foreign()?,
+        };
+        if !owned {
             return Err(runtime_error("cannot notify on un-acquired lock"));
         }
-        self.waiters.tell(py, count, ());
+        drop(self.waiters.tell(py, count, ()));
         Ok(())
+    }
+
+    /// A condition of that lock.
+    pub(super) fn new_object(py: Python<'_>, lock: &Py<Lock>) -> PyResult<Py<Self>> {
+        let lock = lock.clone_ref(py).into_any();
+        let mutex = GilCell::new(Some(Kept { lock, whose: Whose::Lock }));
+        Py::new(py, Self { mutex, waiters: Waiters::new(), forfeited: AtomicU32::new(0) })
+    }
+
+    /// The lock, for a task: an RLock is a thread's, and a foreign one knows no tasks.
+    fn lock_of_tasks(&self, py: Python<'_>) -> PyResult<Py<Lock>> {
+        let lock = self.mutex(py)?.lock;
+        lock.cast_exact::<Lock>().map(|lock| lock.clone().unbind()).map_err(|_| {
+            PyTypeError::new_err(format!(
+                "a task can use a Condition of a quell.Lock, as Condition(Lock()) makes one, not of a {}",
+                super::qualified_name(&lock.get_type())
+            ))
+        })
+    }
+}
+
+/// Waits as a task, with the lock given up, which is held again at the end.
+async fn wait_as_task(condition: &Condition, lock: &Lock) -> PyResult<()> {
+    let place = attached(|py| {
+        if !Yielding::is_owned(lock) {
+            return Err(runtime_error("cannot wait on un-acquired lock"));
+        }
+        let place = condition.waiters.join(py).passing_on();
+        // A hold of the thread ends here: what a task has is none.
+        Yielding::give_up(lock, py).map(|_| place)
+    })?;
+    place.told().await;
+    lock.raw.lock_async().await;
+    place.used();
+    Ok(())
+}
+
+/// Takes the lock for a task whose wait was cancelled.
+async fn take_after_cancel(condition: &Condition, lock: &Lock) {
+    let forfeit = Forfeit(condition);
+    lock.raw.lock_async().await;
+    std::mem::forget(forfeit);
+}
+
+/// Dropped: the task is gone before it has its lock again.
+struct Forfeit<'a>(&'a Condition);
+
+impl Drop for Forfeit<'_> {
+    fn drop(&mut self) {
+        let forfeited = &self.0.forfeited;
+        forfeited.store(forfeited.load(Relaxed) + 1, Relaxed);
     }
 }
 
@@ -263,7 +370,7 @@ impl Condition {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { mutex: GilCell::new(None), waiters: Waiters::new() }
+        Self { mutex: GilCell::new(None), waiters: Waiters::new(), forfeited: AtomicU32::new(0) }
     }
 
     #[pyo3(signature = (lock=None))]
@@ -324,6 +431,74 @@ impl Condition {
                 slf.call_method1("wait", (patience.seconds(),))?;
             }
         }
+    }
+
+    /// Acquire the lock, as a task: await condition.acquire_async(), or async with condition. It must be a quell.Lock.
+    fn acquire_async(&self, py: Python<'_>) -> PyResult<Py<Operation>> {
+        Lock::acquire_async(self.lock_of_tasks(py)?.bind(py))
+    }
+
+    fn __aenter__(&self, py: Python<'_>) -> PyResult<Py<Operation>> {
+        self.acquire_async(py)
+    }
+
+    #[pyo3(signature = (*exc_info))]
+    fn __aexit__(&self, exc_info: &Bound<'_, PyTuple>) -> PyResult<Py<Operation>> {
+        let py = exc_info.py();
+        let closing =
+            exc_info.get_item(0).is_ok_and(|class| class.is(py.get_type::<PyGeneratorExit>()));
+        let forfeited = self.forfeited.load(Relaxed);
+        if closing && forfeited > 0 {
+            self.forfeited.store(forfeited - 1, Relaxed);
+            return Operation::done(py, "__aexit__");
+        }
+        Lock::__aexit__(self.lock_of_tasks(py)?.bind(py), exc_info)
+    }
+
+    /// Release the lock, wait until notified, take the lock again and return True, as a task: await condition.wait_async().
+    ///
+    /// The lock must be a quell.Lock, and held. A task that is cancelled while it waits has the lock again when the cancellation is
+    /// raised, and a notification that reached it goes to the next.
+    fn wait_async(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
+        let py = slf.py();
+        let lock = slf.get().lock_of_tasks(py)?;
+        let (condition, again) = (slf.clone().unbind(), (slf.clone().unbind(), lock.clone_ref(py)));
+        let wait = async move {
+            wait_as_task(condition.get(), lock.get()).await?;
+            Ok(awaiting::truth())
+        };
+        let end = async move {
+            take_after_cancel(again.0.get(), again.1.get()).await;
+            Ok(awaiting::truth())
+        };
+        Operation::with_end(py, "wait_async", wait, end)
+    }
+
+    /// Wait until the predicate is true, and return its value, as a task: await condition.wait_for_async(predicate).
+    ///
+    /// The predicate, a plain function, is called with the lock held: at first, and after each notification. Otherwise as
+    /// wait_async().
+    fn wait_for_async(slf: &Bound<'_, Self>, predicate: Py<PyAny>) -> PyResult<Py<Operation>> {
+        let py = slf.py();
+        let lock = slf.get().lock_of_tasks(py)?;
+        let (condition, again) = (slf.clone().unbind(), (slf.clone().unbind(), lock.clone_ref(py)));
+        let wait = async move {
+            loop {
+                let answer = attached(|py| {
+                    let answer = predicate.bind(py).call0()?;
+                    Ok::<_, PyErr>(answer.is_truthy()?.then(|| answer.unbind()))
+                })?;
+                if let Some(answer) = answer {
+                    return Ok(answer);
+                }
+                wait_as_task(condition.get(), lock.get()).await?;
+            }
+        };
+        let end = async move {
+            take_after_cancel(again.0.get(), again.1.get()).await;
+            Ok(awaiting::truth())
+        };
+        Operation::with_end(py, "wait_for_async", wait, end)
     }
 
     /// Wake everybody who waits now. RuntimeError if the lock is not held.
@@ -415,6 +590,10 @@ unsafe extern "C" fn acquire(slf: Obj, args: *const Obj, count: isize, keywords:
 unsafe extern "C" fn release(slf: Obj, _: Obj) -> Obj {
     // SAFETY: as for `acquire`.
     unsafe {
+        let (condition, py) = (this::<Condition>(slf), Python::assume_attached());
+        if condition.own(py, |lock| lock.give_at_once(py)) == Some(true) {
+            return none();
+        }
         on_mutex(slf, |mutex, lock| match mutex.whose {
             Whose::Lock => locking::release::<Lock>(lock, null_mut()),
             Whose::RLock => locking::release::<RLock>(lock, null_mut()),
@@ -427,6 +606,10 @@ unsafe extern "C" fn release(slf: Obj, _: Obj) -> Obj {
 unsafe extern "C" fn enter(slf: Obj, args: *mut Obj, count: isize) -> Obj {
     // SAFETY: as for `acquire`.
     unsafe {
+        let (condition, py) = (this::<Condition>(slf), Python::assume_attached());
+        if count == 0 && condition.own(py, |lock| lock.enter_at_once(py)) == Some(true) {
+            return boolean(true);
+        }
         on_mutex(slf, |mutex, lock| match mutex.whose {
             Whose::Lock => locking::enter::<Lock>(lock, args, count),
             Whose::RLock => locking::enter::<RLock>(lock, args, count),
@@ -439,6 +622,10 @@ unsafe extern "C" fn enter(slf: Obj, args: *mut Obj, count: isize) -> Obj {
 unsafe extern "C" fn exit(slf: Obj, args: *mut Obj, count: isize) -> Obj {
     // SAFETY: as for `acquire`.
     unsafe {
+        let (condition, py) = (this::<Condition>(slf), Python::assume_attached());
+        if condition.own(py, |lock| lock.give_at_once(py)) == Some(true) {
+            return none();
+        }
         on_mutex(slf, |mutex, lock| match mutex.whose {
             Whose::Lock => locking::exit::<Lock>(lock, args, count),
             Whose::RLock => locking::exit::<RLock>(lock, args, count),

@@ -4,6 +4,8 @@ use pyo3::exceptions::{PyDeprecationWarning, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use quell::wait::Wait;
+
 use super::awaiting::Operation;
 use super::call::{self, Method, Obj, Parameters, answer, boolean, none, this, throw};
 use super::wait::{Patience, block};
@@ -93,33 +95,49 @@ unsafe extern "C" fn wait(slf: Obj, args: *const Obj, count: isize, keywords: Ob
     // SAFETY: called by the method descriptor, attached, with an instance of Event and a call's arguments.
     unsafe {
         let event = this::<Event>(slf);
-        let py = Python::assume_attached();
-        let mut timeout = std::ptr::null_mut();
-        if count == 1 && keywords.is_null() {
-            timeout = *args;
-        } else if count != 0 || !keywords.is_null() {
-            match parameters(py).bind(args, count, keywords) {
-                Ok([given]) => timeout = given,
-                Err(error) => return throw(error),
-            }
-        }
+        let given = if count == 0 && keywords.is_null() {
+            std::ptr::null_mut()
+        } else if count == 1 && keywords.is_null() {
+            *args
+        } else {
+            return wait_arguments(event, args, count, keywords);
+        };
         if event.raw.is_set() {
             return boolean(true);
         }
-        answer(wait_slow(py, event, timeout))
+        wait_slow(event, given)
     }
 }
 
+/// # Safety
+/// As [`Parameters::bind`].
+#[inline(never)]
+unsafe fn wait_arguments(event: &Event, args: *const Obj, count: isize, keywords: Obj) -> Obj {
+    // SAFETY: the caller's promise; the time-out is an argument of the running call, or null.
+    unsafe {
+        match parameters(Python::assume_attached()).bind(args, count, keywords) {
+            Ok(_) if event.raw.is_set() => boolean(true),
+            Ok([timeout]) => wait_slow(event, timeout),
+            Err(error) => throw(error),
+        }
+    }
+}
+
+/// # Safety
+/// Attached; the time-out is a live object or null.
 #[cold]
 #[inline(never)]
-fn wait_slow(py: Python<'_>, event: &Event, timeout: Obj) -> PyResult<bool> {
-    // SAFETY: attached, and an argument of the running call, or null.
-    match unsafe { Patience::of_wait(timeout) }? {
-        Patience::Try => Ok(event.raw.is_set()),
-        patience => {
-            Ok(block(py, &event.raw, patience.deadline(), |wait| event.raw.wait_with(wait))?
-                .is_some())
-        }
+unsafe fn wait_slow(event: &Event, timeout: Obj) -> Obj {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let py = Python::assume_attached();
+        answer(Patience::of_wait(timeout).and_then(|patience| match patience {
+            Patience::Try => Ok(event.raw.is_set()),
+            patience => {
+                let wait = |wait: &Wait| event.raw.wait_with(wait);
+                Ok(block(py, &event.raw, patience.deadline(), wait)?.is_some())
+            }
+        }))
     }
 }
 

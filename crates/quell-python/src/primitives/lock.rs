@@ -66,7 +66,7 @@ impl Locking for Lock {
     }
 
     #[inline(always)]
-    fn try_lock(&self) -> bool {
+    fn try_lock(&self, _me: Me<'_>) -> bool {
         self.raw.try_lock()
     }
 
@@ -80,6 +80,15 @@ impl Locking for Lock {
     }
 
     #[inline(always)]
+    fn give_at_once(&self, me: Me<'_>) -> bool {
+        // What a thread holds is locked; in the child of a fork it may have been made anew.
+        let mine = self.raw.is_locked() && me.unhold_newest(self.key());
+        if mine {
+            self.raw.unlock();
+        }
+        mine
+    }
+
     fn give(&self, py: Python<'_>) -> PyResult<()> {
         // Unlocking needs the GIL, so what is locked here stays locked until the unlock below.
         if !self.raw.is_locked() {
@@ -151,7 +160,7 @@ impl Lock {
     ///
     /// A task that is cancelled while it waits has not got the lock. The lock is the task's, which may await while it has it:
     /// it is no hold of the thread, and interrupts are not deferred. Released with release().
-    fn acquire_async(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
+    pub(super) fn acquire_async(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
         let lock = slf.clone().unbind();
         Operation::new(slf.py(), "acquire_async", async move {
             lock.get().raw.lock_async().await;
@@ -164,11 +173,11 @@ impl Lock {
     }
 
     #[pyo3(signature = (*_exc_info))]
-    fn __aexit__(slf: &Bound<'_, Self>, _exc_info: &Bound<'_, PyTuple>) -> PyResult<Py<Operation>> {
-        // Made first: should that fail, the lock is not released without the statement's knowing.
-        let done = Operation::done(slf.py(), "__aexit__")?;
-        slf.get().give(slf.py())?;
-        Ok(done)
+    pub(super) fn __aexit__(
+        slf: &Bound<'_, Self>,
+        _exc_info: &Bound<'_, PyTuple>,
+    ) -> PyResult<Py<Operation>> {
+        Operation::done_with(slf.py(), "__aexit__", || slf.get().give(slf.py()))
     }
 
     // What threading.Condition asks of its lock. With these a wait gives the lock up and takes it back without an

@@ -14,7 +14,7 @@ use pyo3::pyclass::boolean_struct::True;
 use quell::wait::{Wait, WaitError};
 
 use super::bound::install_with;
-use super::call::{self, Method, Obj, Parameters, answer, none, this, throw};
+use super::call::{self, Method, Obj, Parameters, answer, boolean, none, this, throw};
 use super::wait::{Patience, Waitable, block};
 use crate::delivery::{self, Hold, Me};
 
@@ -27,8 +27,8 @@ pub(super) trait Locking: PyClass<Frozen = True> + Sync {
     /// What is waited for.
     fn raw(&self) -> &dyn Waitable;
 
-    /// Takes it if that needs no wait.
-    fn try_lock(&self) -> bool;
+    /// Takes it for the calling thread if that needs no wait.
+    fn try_lock(&self, me: Me<'_>) -> bool;
 
     /// Takes it, as the options of the wait say. Called without the GIL.
     fn lock_with(&self, wait: &Wait) -> Result<(), WaitError>;
@@ -40,6 +40,13 @@ pub(super) trait Locking: PyClass<Frozen = True> + Sync {
     #[inline(always)]
     fn entered(&self, me: Me<'_>) {
         self.acquired(me);
+    }
+
+    /// Gives it back where it is the newest hold of the calling thread, in which nothing is pending. False: it is not so, and
+    /// nothing was done.
+    #[inline(always)]
+    fn give_at_once(&self, _me: Me<'_>) -> bool {
+        false
     }
 
     /// Gives it back, and raises what waited for that.
@@ -66,8 +73,32 @@ pub(super) struct Given {
     pub(super) holds: Vec<Hold>,
 }
 
-/// Takes it for `noted`, which is [`Locking::acquired`] or [`Locking::entered`].
+/// Takes it where there is nothing in the way, for `noted`: [`Locking::acquired`] or [`Locking::entered`]. If not, nothing was
+/// done, and [`take`] finds out why.
 #[inline(always)]
+fn take_at_once<L: Locking>(lock: &L, py: Python<'_>, noted: fn(&L, Me<'_>)) -> bool {
+    match delivery::me_undisturbed(py) {
+        Some(me) if lock.try_lock(me) => {
+            noted(lock, me);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Enters it where there is nothing in the way.
+#[inline(always)]
+pub(super) fn enter_at_once<L: Locking>(lock: &L, py: Python<'_>) -> bool {
+    take_at_once(lock, py, L::entered)
+}
+
+/// Gives it back where there is nothing in the way. If not, nothing was done, and [`Locking::give`] finds out why.
+#[inline(always)]
+pub(super) fn give_at_once<L: Locking>(lock: &L, py: Python<'_>) -> bool {
+    delivery::me_undisturbed(py).is_some_and(|me| lock.give_at_once(me))
+}
+
+/// As [`take_at_once`]; raises what is pending, and waits if need be.
 fn take<L: Locking>(
     lock: &L,
     py: Python<'_>,
@@ -76,7 +107,7 @@ fn take<L: Locking>(
 ) -> PyResult<bool> {
     let me = delivery::me(py);
     me.deliver_before_acquire()?;
-    if lock.try_lock() {
+    if lock.try_lock(me) {
         noted(lock, me);
         return Ok(true);
     }
@@ -111,6 +142,18 @@ pub(super) fn take_with<L: Locking>(
     take(lock, py, patience, L::acquired)
 }
 
+/// `acquire()`, without arguments.
+#[inline(always)]
+pub(super) fn take_plainly<L: Locking>(lock: &L, py: Python<'_>) -> PyResult<bool> {
+    if take_at_once(lock, py, L::acquired) { Ok(true) } else { take_forever(lock, py, L::acquired) }
+}
+
+#[cold]
+#[inline(never)]
+fn take_forever<L: Locking>(lock: &L, py: Python<'_>, noted: fn(&L, Me<'_>)) -> PyResult<bool> {
+    take(lock, py, || Ok(Patience::Forever), noted)
+}
+
 /// `acquire(blocking=True, timeout=-1)`.
 pub(super) unsafe extern "C" fn acquire<L: Locking>(
     slf: Obj,
@@ -123,8 +166,24 @@ pub(super) unsafe extern "C" fn acquire<L: Locking>(
         let py = Python::assume_attached();
         let lock = this::<L>(slf);
         if count == 0 && keywords.is_null() {
-            return answer(take_with(lock, py, || Ok(Patience::Forever)));
+            return answer(take_plainly(lock, py));
         }
+        acquire_arguments(lock, args, count, keywords)
+    }
+}
+
+/// # Safety
+/// As for [`acquire`].
+#[inline(never)]
+unsafe fn acquire_arguments<L: Locking>(
+    lock: &L,
+    args: *const Obj,
+    count: isize,
+    keywords: Obj,
+) -> Obj {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let py = Python::assume_attached();
         let patience = parameters(py)
             .bind(args, count, keywords)
             .and_then(|[blocking, timeout]| Patience::of_acquire(blocking, timeout));
@@ -142,7 +201,20 @@ pub(super) fn parameters(py: Python<'_>) -> &'static Parameters<2> {
 pub(super) unsafe extern "C" fn release<L: Locking>(slf: Obj, _: Obj) -> Obj {
     // SAFETY: as for `acquire`.
     unsafe {
-        match this::<L>(slf).give(Python::assume_attached()) {
+        let (lock, py) = (this::<L>(slf), Python::assume_attached());
+        if give_at_once(lock, py) {
+            return none();
+        }
+        give(lock, py)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn give<L: Locking>(lock: &L, py: Python<'_>) -> Obj {
+    // SAFETY: attached.
+    unsafe {
+        match lock.give(py) {
             Ok(()) => none(),
             Err(error) => throw(error),
         }
@@ -156,8 +228,11 @@ pub(super) unsafe extern "C" fn enter<L: Locking>(slf: Obj, _: *mut Obj, count: 
         if count != 0 {
             return throw(PyTypeError::new_err("__enter__() takes no arguments"));
         }
-        let patience = || Ok(Patience::Forever);
-        answer(take(this::<L>(slf), Python::assume_attached(), patience, L::entered))
+        let (lock, py) = (this::<L>(slf), Python::assume_attached());
+        if enter_at_once(lock, py) {
+            return boolean(true);
+        }
+        answer(take_forever(lock, py, L::entered))
     }
 }
 

@@ -1,15 +1,16 @@
 //! `quell.RLock`: `threading.RLock` with interruptible waits that never leak it.
 //!
-//! The lock is the core's [`RawRLock`], which knows its owner by an id that is never reused. Each acquire is a hold of the
-//! owner until its release, because each has a clause of its own that gives it back; see [`locking`] for what that means.
+//! The lock is the core's [`RawLock`]; who owns it, and how often, the GIL guards. The owner is known by the number of its thread
+//! state, which is never reused. Each acquire is a hold of the owner until its release, because each has a clause of its
+//! own that gives it back; see [`locking`] for what that means.
 
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use quell::sync::RawRLock;
+use quell::sync::RawLock;
 use quell::wait::{Wait, WaitError};
 
 use super::call::runtime_error;
@@ -24,18 +25,17 @@ use crate::delivery::{self, Me, Unheld};
 /// release it; elsewhere it waits, at the latest for the release of the thread's last lock.
 #[pyclass(frozen, subclass, weakref, module = "quell", name = "RLock")]
 pub struct RLock {
-    raw: RawRLock,
-    // `threading.get_ident()` of the owner, for people to read. Written by the owner between acquire and release,
-    // with the GIL; zero when free.
+    raw: RawLock,
+    // What follows is written by the owner between acquire and release, with the GIL; zero when free, and for the moment
+    // between the grant of the lock and the GIL.
+    /// The thread state of the owner, by its number.
+    owner: AtomicU64,
+    /// `threading.get_ident()` of the owner, for people to read.
     ident: AtomicU64,
+    depth: AtomicU32,
 }
 
 const NOT_OWNED: &str = "cannot release un-acquired lock";
-
-fn ident() -> u64 {
-    // SAFETY: pthread_self has no preconditions.
-    (unsafe { libc::pthread_self() }) as u64
-}
 
 impl RLock {
     #[inline(always)]
@@ -43,18 +43,32 @@ impl RLock {
         (&raw const *self).cast()
     }
 
-    /// After a release. If it freed the lock another thread may have been granted it already, but that notes its ownership
-    /// only once it has the GIL.
+    /// Makes the calling thread the owner, so many times.
     #[inline(always)]
-    fn released(&self, py: Python<'_>, free: bool) -> PyResult<()> {
-        if free {
-            self.ident.store(0, Relaxed);
+    fn own(&self, me: Me<'_>, depth: u32) {
+        self.owner.store(me.number(), Relaxed);
+        self.ident.store(me.ident(), Relaxed);
+        self.depth.store(depth, Relaxed);
+    }
+
+    /// Takes back one acquire of the owner; the last one frees the lock.
+    #[inline(always)]
+    fn take_away_one(&self) {
+        let left = self.depth.load(Relaxed) - 1;
+        if left > 0 {
+            self.depth.store(left, Relaxed);
+        } else {
+            self.disown();
+            self.raw.unlock();
         }
-        let me = delivery::me(py);
-        match me.unhold(self.key()) {
-            Unheld::Last => me.deliver_after_release(),
-            _ => Ok(()),
-        }
+    }
+
+    /// Makes nobody the owner.
+    #[inline(always)]
+    fn disown(&self) {
+        self.owner.store(0, Relaxed);
+        self.ident.store(0, Relaxed);
+        self.depth.store(0, Relaxed);
     }
 }
 
@@ -77,7 +91,11 @@ impl Locking for RLock {
     }
 
     #[inline(always)]
-    fn try_lock(&self) -> bool {
+    fn try_lock(&self, me: Me<'_>) -> bool {
+        if self.owner.load(Relaxed) == me.number() {
+            self.depth.store(self.depth.load(Relaxed) + 1, Relaxed);
+            return true;
+        }
         self.raw.try_lock()
     }
 
@@ -87,42 +105,61 @@ impl Locking for RLock {
 
     #[inline(always)]
     fn acquired(&self, me: Me<'_>) {
-        if self.ident.load(Relaxed) == 0 {
-            self.ident.store(ident(), Relaxed);
+        if self.owner.load(Relaxed) != me.number() {
+            self.own(me, 1);
         }
         me.hold(self.key());
     }
 
     #[inline(always)]
-    fn give(&self, py: Python<'_>) -> PyResult<()> {
-        match self.raw.unlock() {
-            Ok(free) => self.released(py, free),
-            Err(_) => Err(runtime_error(NOT_OWNED)),
+    fn give_at_once(&self, me: Me<'_>) -> bool {
+        let mine = self.owner.load(Relaxed) == me.number() && me.unhold_newest(self.key());
+        if mine {
+            self.take_away_one();
         }
+        mine
+    }
+
+    fn give(&self, py: Python<'_>) -> PyResult<()> {
+        let me = delivery::me(py);
+        if self.owner.load(Relaxed) != me.number() {
+            return Err(runtime_error(NOT_OWNED));
+        }
+        let unheld = me.unhold(self.key());
+        self.take_away_one();
+        if unheld == Unheld::Last { me.deliver_after_release() } else { Ok(()) }
     }
 }
 
 impl Yielding for RLock {
     fn is_owned(&self) -> bool {
-        self.raw.is_owned()
+        self.owner.load(Relaxed) == delivery::my_number()
     }
 
     fn give_up(&self, py: Python<'_>) -> PyResult<Given> {
-        let count = self.raw.release_save().map_err(|_| runtime_error(NOT_OWNED))?;
-        self.ident.store(0, Relaxed);
-        Ok(Given { count, holds: delivery::me(py).lift(self.key()) })
+        if !Yielding::is_owned(self) {
+            return Err(runtime_error(NOT_OWNED));
+        }
+        let count = self.depth.load(Relaxed);
+        self.disown();
+        let holds = delivery::me(py).lift(self.key());
+        self.raw.unlock();
+        Ok(Given { count, holds })
     }
 
     fn take_back(&self, py: Python<'_>, given: Given) {
-        insist(py, &self.raw, |wait| self.raw.acquire_restore(given.count, wait));
-        self.ident.store(ident(), Relaxed);
-        delivery::me(py).restore(self.key(), given.count, given.holds);
+        if !self.raw.try_lock() {
+            insist(py, &self.raw, |wait| self.raw.lock_with(wait));
+        }
+        let me = delivery::me(py);
+        self.own(me, given.count);
+        me.restore(self.key(), given.count, given.holds);
     }
 }
 
 impl Drop for RLock {
     fn drop(&mut self) {
-        if self.ident.load(Relaxed) != 0 {
+        if self.owner.load(Relaxed) != 0 {
             // Nobody can release it any more: its holder must not stay uninterruptible.
             // SAFETY: the value of a Python object is dropped by its deallocator, attached.
             while delivery::unhold_foreign(unsafe { Python::assume_attached() }, self.key()) {}
@@ -136,7 +173,12 @@ impl RLock {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { raw: RawRLock::new(), ident: AtomicU64::new(0) }
+        Self {
+            raw: RawLock::new(),
+            owner: AtomicU64::new(0),
+            ident: AtomicU64::new(0),
+            depth: AtomicU32::new(0),
+        }
     }
 
     /// Whether the lock is held by any thread.
@@ -152,7 +194,7 @@ impl RLock {
     }
 
     fn _recursion_count(&self) -> u32 {
-        if self.raw.is_owned() { self.raw.depth() } else { 0 }
+        if self.is_owned() { self.depth.load(Relaxed) } else { 0 }
     }
 
     fn _release_save(&self, py: Python<'_>) -> PyResult<(u32, u64)> {
@@ -162,7 +204,7 @@ impl RLock {
 
     fn _acquire_restore(&self, py: Python<'_>, state: (u32, u64)) -> PyResult<()> {
         let (count, _) = state;
-        if count == 0 || self.raw.is_owned() {
+        if count == 0 || self.is_owned() {
             return Err(runtime_error("cannot restore a lock that was not given up"));
         }
         self.take_back(py, Given { count, holds: Vec::new() });
@@ -170,7 +212,8 @@ impl RLock {
     }
 
     fn _at_fork_reinit(&self, py: Python<'_>) {
-        if self.ident.swap(0, Relaxed) != 0 {
+        if self.owner.load(Relaxed) != 0 {
+            self.disown();
             while delivery::unhold_foreign(py, self.key()) {}
         }
         self.raw.reset_after_fork();
@@ -179,8 +222,8 @@ impl RLock {
     fn __repr__(slf: &Bound<'_, Self>) -> String {
         let this = slf.get();
         let owner = this.ident.load(Relaxed);
-        let (state, count) =
-            if owner == 0 { ("unlocked", 0) } else { ("locked", this.raw.depth()) };
+        let count = this.depth.load(Relaxed);
+        let state = if owner == 0 { "unlocked" } else { "locked" };
         let name = super::type_name(slf);
         format!("<{state} {name} object owner={owner} count={count} at {:p}>", slf.as_ptr())
     }

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use quell::wait::{Wait, WaitError};
 
+use super::awaiting::{self, Operation};
 use super::call::{self, Method, Obj, Parameters, answer, none, this, throw, truth};
 use super::locking::{self, Locking};
 use super::wait::{Patience, Waitable};
@@ -124,7 +125,7 @@ impl Locking for Semaphore {
     }
 
     #[inline(always)]
-    fn try_lock(&self) -> bool {
+    fn try_lock(&self, _me: Me<'_>) -> bool {
         self.raw.try_acquire().map(quell::Permit::forget).is_some()
     }
 
@@ -175,6 +176,26 @@ impl Semaphore {
     #[pyo3(signature = (value=1))]
     fn __init__(&self, value: i64) -> PyResult<()> {
         self.set(value).map(drop)
+    }
+
+    /// Take a permit, as a task: await semaphore.acquire_async(), or async with semaphore. The answer is True.
+    ///
+    /// A task that is cancelled while it waits has taken no permit.
+    fn acquire_async(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
+        let semaphore = slf.clone().unbind();
+        Operation::new(slf.py(), "acquire_async", async move {
+            semaphore.get().raw.acquire_async().await.forget();
+            Ok(awaiting::truth())
+        })
+    }
+
+    fn __aenter__(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
+        Self::acquire_async(slf)
+    }
+
+    #[pyo3(signature = (*_exc_info))]
+    fn __aexit__(slf: &Bound<'_, Self>, _exc_info: &Bound<'_, PyTuple>) -> PyResult<Py<Operation>> {
+        Operation::done_with(slf.py(), "__aexit__", || slf.get().give_back(1))
     }
 
     /// How many permits nobody has. Out of date as soon as it is known.
@@ -231,7 +252,7 @@ unsafe extern "C" fn acquire(slf: Obj, args: *const Obj, count: isize, keywords:
         let py = Python::assume_attached();
         let semaphore = this::<Semaphore>(slf);
         if count == 0 && keywords.is_null() {
-            return answer(locking::take_with(semaphore, py, || Ok(Patience::Forever)));
+            return answer(locking::take_plainly(semaphore, py));
         }
         let bound = locking::parameters(py).bind(args, count, keywords);
         answer(bound.and_then(|[blocking, timeout]| {
@@ -300,6 +321,8 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Semaphore>()?;
     module.add_class::<BoundedSemaphore>()?;
     call::install::<Semaphore>(py, METHODS)?;
+    // Again: the interpreter is quicker with a method of the very class.
+    call::install::<BoundedSemaphore>(py, METHODS)?;
     locking::install_entry::<Semaphore, Semaphore>(py)?;
     locking::install_entry::<Semaphore, BoundedSemaphore>(py)
 }

@@ -19,11 +19,16 @@
 //! Nobody touches a waiter that has returned: its entry is gone when it does, and who took the entry out did not let go of
 //! the GIL before it was done with the event.
 //!
+//! *Tasks.* A task waits in the same list, with a [`Place`]. Its future can be dropped at any moment, which leaves: a place that
+//! was told, and whose task is gone before it made use of that, tells the next. To wake a task runs its event loop's code, so
+//! that is done when everybody has been told, and its event is shared.
+//!
 //! *Fork.* In the child the other waiters' stacks do not exist; the calling thread's may (a signal handler that forks in the
 //! middle of a wait). So an entry knows its thread, and the child forgets all others.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 use quell::wait::{Wait, WaitError};
@@ -44,8 +49,45 @@ struct Entry<W> {
 unsafe impl<W> Send for Entry<W> {}
 
 struct Waiter<W> {
-    event: quell::Event,
+    bell: Bell,
     told: Cell<Option<W>>,
+}
+
+/// What wakes a waiter.
+enum Bell {
+    Thread(quell::Event),
+    Task(Arc<quell::Event>),
+}
+
+/// Tasks that were told something. They are woken when this is dropped, which runs Python code: that of their event loops.
+#[must_use = "dropping it wakes them"]
+#[derive(Default)]
+pub(super) struct Wakes(Vec<Arc<quell::Event>>);
+
+impl Wakes {
+    #[cold]
+    #[inline(never)]
+    fn wake(&mut self) {
+        for event in self.0.drain(..) {
+            event.set();
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn and(&mut self, mut others: Wakes) {
+        if !others.0.is_empty() {
+            self.0.append(&mut others.0);
+        }
+    }
+}
+
+impl Drop for Wakes {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            self.wake();
+        }
+    }
 }
 
 /// What a wait is part of.
@@ -87,21 +129,47 @@ impl<W: Copy> Waiters<W> {
     }
 
     /// How many wait.
+    #[inline(always)]
     pub(super) fn len(&self, py: Python<'_>) -> usize {
         self.0.with(py, |list| list.len())
     }
 
     /// Tells the first `count` of those who wait, or as many as there are.
-    pub(super) fn tell(&self, py: Python<'_>, count: usize, word: W) {
+    #[inline(always)]
+    pub(super) fn tell(&self, py: Python<'_>, count: usize, word: W) -> Wakes {
+        // Mostly nobody waits.
+        if self.len(py) == 0 { Wakes::default() } else { self.tell_waiting(py, count, word) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_waiting(&self, py: Python<'_>, count: usize, word: W) -> Wakes {
+        let mut wakes = Wakes::default();
         self.0.with(py, |list| {
             for _ in 0..count {
                 let Some(Entry { waiter, .. }) = list.pop_front() else { break };
-                // SAFETY: it was in the list, so its thread waits, and cannot return before it has the GIL.
+                // SAFETY: it was in the list, so its thread waits, and cannot return before it has the GIL; or its task has a
+                // place, which leaves the list before it ends.
                 let waiter = unsafe { &*waiter };
                 waiter.told.set(Some(word));
-                waiter.event.set();
+                match &waiter.bell {
+                    Bell::Thread(event) => event.set(),
+                    Bell::Task(event) => wakes.0.push(event.clone()),
+                }
             }
         });
+        wakes
+    }
+
+    /// A place for a task, at the end of the list.
+    pub(super) fn join(&self, py: Python<'_>) -> Place<'_, W> {
+        let event = Arc::new(quell::Event::new());
+        let bell = Bell::Task(event.clone());
+        let waiter = Box::new(Waiter { bell, told: Cell::new(None) });
+        self.0.with(py, |list| {
+            list.push_back(Entry { waiter: &raw const *waiter, thread: this_thread() });
+        });
+        Place { waiters: self, waiter, event, passes_on: false }
     }
 
     /// Waits until told. An interruption point. Where the patience is not to wait at all, it looks once after it has joined.
@@ -111,7 +179,9 @@ impl<W: Copy> Waiters<W> {
         patience: Patience,
         mut occasion: impl Occasion,
     ) -> Ended<W> {
-        let waiter = Waiter { event: quell::Event::new(), told: Cell::new(None) };
+        let event = quell::Event::new();
+        let waiter = Waiter { bell: Bell::Thread(event), told: Cell::new(None) };
+        let Bell::Thread(event) = &waiter.bell else { unreachable!("it was made so") };
         let listed = Listed { waiters: self, waiter: &waiter, py };
         self.0.with(py, |list| {
             list.push_back(Entry { waiter: &raw const waiter, thread: this_thread() });
@@ -136,7 +206,7 @@ impl<W: Copy> Waiters<W> {
                     Wait::new().shielded()
                 }
             };
-            match sleep(py, occasion.object(), || waiter.event.wait_with(&wait)) {
+            match sleep(py, occasion.object(), || event.wait_with(&wait)) {
                 Err(WaitError::TimedOut) => expired = true,
                 Err(WaitError::Signalled) if waiter.told.get().is_none() => {
                     raised = raised.or(py.check_signals().err());
@@ -187,18 +257,70 @@ struct Listed<'a, 'py, W> {
     py: Python<'py>,
 }
 
-impl<W> Listed<'_, '_, W> {
-    fn leave(&self) {
-        self.waiters.0.with(self.py, |list| {
-            if let Some(at) = list.iter().position(|e| std::ptr::eq(e.waiter, self.waiter)) {
+impl<W> Waiters<W> {
+    fn remove(&self, py: Python<'_>, waiter: *const Waiter<W>) {
+        self.0.with(py, |list| {
+            if let Some(at) = list.iter().position(|e| std::ptr::eq(e.waiter, waiter)) {
                 list.remove(at);
             }
         });
     }
 }
 
+impl<W> Listed<'_, '_, W> {
+    fn leave(&self) {
+        self.waiters.remove(self.py, self.waiter);
+    }
+}
+
 impl<W> Drop for Listed<'_, '_, W> {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+/// A task's place in the list. Dropping it leaves.
+pub(super) struct Place<'a, W: Copy> {
+    waiters: &'a Waiters<W>,
+    waiter: Box<Waiter<W>>,
+    event: Arc<quell::Event>,
+    passes_on: bool,
+}
+
+impl<'a, W: Copy> Place<'a, W> {
+    /// The same; if it is dropped when it was told, and not [`used`](Self::used), the next one is told.
+    pub(super) fn passing_on(self) -> Self {
+        // Nothing is dropped by this.
+        let mut place = self;
+        place.passes_on = true;
+        place
+    }
+
+    /// Waits until told.
+    pub(super) fn told(&self) -> impl Future<Output = ()> + Send + use<W> {
+        let event = self.event.clone();
+        async move { event.wait_async().await }
+    }
+
+    /// What it was told, if it was.
+    pub(super) fn word(&self) -> Option<W> {
+        self.waiter.told.get()
+    }
+
+    /// The task has made use of what it was told.
+    pub(super) fn used(mut self) {
+        self.passes_on = false;
+    }
+}
+
+impl<W: Copy> Drop for Place<'_, W> {
+    fn drop(&mut self) {
+        // SAFETY: a place lives in an operation, whose future is polled and dropped attached.
+        let py = unsafe { Python::assume_attached() };
+        match self.word() {
+            None => self.waiters.remove(py, &raw const *self.waiter),
+            Some(word) if self.passes_on => drop(self.waiters.tell(py, 1, word)),
+            Some(_) => {}
+        }
     }
 }

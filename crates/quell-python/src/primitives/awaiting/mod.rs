@@ -6,7 +6,8 @@
 //!
 //! **Cancelled**, by whatever exception comes out of the suspension, it drops the future. The core's futures can be dropped at
 //! any moment: they have done nothing then, or what they were granted goes to the next. So a task that is cancelled has taken no
-//! item, no lock and no permit.
+//! item, no lock and no permit. The wait of a condition has more to do: it has its lock again when it ends. Such an operation has
+//! an [end](Operation::with_end), which is run before the exception goes on, and in which the task cannot be cancelled again.
 //!
 //! It is native so that it cannot be interrupted in its middle. A task is not a thread: none of this is an interruption point, and
 //! what a task acquires is not a hold of the thread that runs it.
@@ -27,7 +28,38 @@ use crate::delivery::gil_cell::GilCell;
 use runtime::Suspension;
 
 /// What an operation does; polled with the GIL held.
-type Work = Pin<Box<dyn Future<Output = PyResult<Py<PyAny>>> + Send>>;
+type Steps = Pin<Box<dyn Future<Output = PyResult<Py<PyAny>>> + Send>>;
+
+struct Work {
+    steps: Steps,
+    /// What is done besides if the task is cancelled.
+    end: Option<Steps>,
+    /// The task was cancelled, and this is raised when the steps, which are the end, are done.
+    cancelled: Option<PyErr>,
+}
+
+impl Work {
+    /// The task is cancelled: what is to be done still, or what is to be raised.
+    fn cancel(mut self, error: PyErr) -> Result<Self, PyErr> {
+        if self.cancelled.is_some() {
+            return Ok(self);
+        }
+        // First: what it was granted goes to the next.
+        drop(self.steps);
+        match self.end.take() {
+            None => Err(error),
+            Some(end) => Ok(Self { steps: end, end: None, cancelled: Some(error) }),
+        }
+    }
+
+    /// The task is gone, and cannot wait any more. What can be done at once is done.
+    fn close(mut self) {
+        drop(self.steps);
+        if let Some(mut end) = self.end.take() {
+            let _ = end.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+}
 
 /// An operation that a task awaits, as a coroutine.
 #[pyclass(frozen, weakref, module = "quell", name = "Operation")]
@@ -45,11 +77,15 @@ enum State {
     Over,
 }
 
+/// What an operation does with the GIL, which its poll holds, and its drop too.
+pub(super) fn attached<R>(f: impl FnOnce(Python<'_>) -> R) -> R {
+    // SAFETY: operations are polled attached.
+    f(unsafe { Python::assume_attached() })
+}
+
 /// True, as the answer of an operation.
 pub(super) fn truth() -> Py<PyAny> {
-    // SAFETY: operations are polled attached.
-    let py = unsafe { Python::assume_attached() };
-    PyBool::new(py, true).to_owned().into_any().unbind()
+    attached(|py| PyBool::new(py, true).to_owned().into_any().unbind())
 }
 
 /// How the task is suspended: an iterator of its event loop's.
@@ -70,12 +106,45 @@ impl Operation {
         name: &'static str,
         work: impl Future<Output = PyResult<Py<PyAny>>> + Send + 'static,
     ) -> PyResult<Py<Self>> {
-        Py::new(py, Self { name, state: GilCell::new(State::New(Box::pin(work))) })
+        Self::made(py, name, Work { steps: Box::pin(work), end: None, cancelled: None })
+    }
+
+    /// One which, if its task is cancelled while it waits, does something else before that is over.
+    pub(super) fn with_end(
+        py: Python<'_>,
+        name: &'static str,
+        work: impl Future<Output = PyResult<Py<PyAny>>> + Send + 'static,
+        end: impl Future<Output = PyResult<Py<PyAny>>> + Send + 'static,
+    ) -> PyResult<Py<Self>> {
+        let (steps, end): (Steps, Steps) = (Box::pin(work), Box::pin(end));
+        Self::made(py, name, Work { steps, end: Some(end), cancelled: None })
+    }
+
+    fn made(py: Python<'_>, name: &'static str, work: Work) -> PyResult<Py<Self>> {
+        Py::new(py, Self { name, state: GilCell::new(State::New(work)) })
     }
 
     /// One that is done already.
     pub(super) fn done(py: Python<'_>, name: &'static str) -> PyResult<Py<Self>> {
-        Self::new(py, name, std::future::ready(Ok(py.None())))
+        Self::done_with(py, name, || Ok(()))
+    }
+
+    /// One that is done already, by what `f` does now. It is made first: should that fail, nothing was done that the
+    /// statement it is for does not know of.
+    pub(super) fn done_with(
+        py: Python<'_>,
+        name: &'static str,
+        f: impl FnOnce() -> PyResult<()>,
+    ) -> PyResult<Py<Self>> {
+        let done = Self::new(py, name, std::future::ready(Ok(py.None())))?;
+        match f() {
+            Ok(()) => Ok(done),
+            Err(error) => {
+                // It is not to be awaited.
+                done.get().set(py, State::Over);
+                Err(error)
+            }
+        }
     }
 
     /// Up to the next suspension, whose object is returned, or to the end: StopIteration with the result.
@@ -94,12 +163,13 @@ impl Operation {
                     return Ok(object);
                 }
                 Ok(None) => work,
-                Err(error) => {
-                    // The future first: what it was granted goes to the next.
-                    drop(work);
-                    self.set(py, State::Over);
-                    return Err(error);
-                }
+                Err(error) => match work.cancel(error) {
+                    Ok(end) => end,
+                    Err(error) => {
+                        self.set(py, State::Over);
+                        return Err(error);
+                    }
+                },
             },
             other => {
                 let running = matches!(other, State::Running);
@@ -118,17 +188,21 @@ impl Operation {
 
     /// Polls until the task must be suspended, or it is done.
     fn run<'py>(&self, py: Python<'py>, mut work: Work) -> PyResult<Bound<'py, PyAny>> {
-        let mut poll = |waker: &Waker| match work.as_mut().poll(&mut Context::from_waker(waker)) {
-            Poll::Ready(Ok(value)) => Some(PyStopIteration::new_err((value,))),
-            Poll::Ready(Err(error)) => Some(error),
-            Poll::Pending => None,
+        let ending = work.cancelled.is_some();
+        let mut poll = |waker: &Waker| {
+            let polled = work.steps.as_mut().poll(&mut Context::from_waker(waker));
+            let Poll::Ready(result) = polled else { return None };
+            Some(match (work.cancelled.take(), result) {
+                (Some(error), _) | (None, Err(error)) => error,
+                (None, Ok(value)) => PyStopIteration::new_err((value,)),
+            })
         };
         // Mostly there is nothing to wait for, and no event loop needs to be asked.
         if let Some(end) = poll(Waker::noop()) {
             return Err(end);
         }
         loop {
-            let suspension = Arc::new(Suspension::of_current_task(py)?);
+            let suspension = Arc::new(Suspension::of_current_task(py, ending)?);
             if let Some(end) = poll(&Waker::from(suspension.clone())) {
                 return Err(end);
             }
@@ -216,7 +290,7 @@ impl Operation {
                 Err(PyRuntimeError::new_err(format!("this {}() is being awaited", self.name)))
             }
             State::Suspended(work, suspended) => {
-                drop(work);
+                work.close();
                 match suspended.iterator.bind(py).getattr_opt(intern!(py, "close"))? {
                     Some(close) => close.call0().map(drop),
                     None => Ok(()),

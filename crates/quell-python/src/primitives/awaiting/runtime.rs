@@ -13,8 +13,10 @@ pub(super) struct Suspension {
 }
 
 impl Suspension {
-    pub(super) fn of_current_task(py: Python<'_>) -> PyResult<Self> {
-        let object = py.import("quell._tasks")?.getattr("suspension")?.call0()?.unbind();
+    /// `insists`: the task is not to be cancelled in it.
+    pub(super) fn of_current_task(py: Python<'_>, insists: bool) -> PyResult<Self> {
+        let suspension = py.import("quell._tasks")?.getattr("suspension")?;
+        let object = suspension.call1((insists,))?.unbind();
         Ok(Self { object })
     }
 

@@ -17,11 +17,11 @@ unsafe extern "C" fn put(slf: Obj, args: *const Obj, count: isize, keywords: Obj
     unsafe {
         let py = Python::assume_attached();
         let result = if count == 1 && keywords.is_null() {
-            let item = Bound::from_borrowed_ptr(py, *args).unbind();
+            let item = || Bound::from_borrowed_ptr(py, *args).unbind();
             let tried = match &this::<Queue>(slf).lean {
-                Lean::Fifo(items) => Items::try_put(items, item),
-                Lean::Lifo(items) => Items::try_put(items, item),
-                Lean::None => Err((item, Refusal::ShutDown)),
+                Lean::Fifo(items) => Items::try_put(items, item()),
+                Lean::Lifo(items) => Items::try_put(items, item()),
+                Lean::None => return put_open(py, slf, *args),
             };
             match tried {
                 Ok(()) => return none(),
@@ -34,6 +34,44 @@ unsafe extern "C" fn put(slf: Obj, args: *const Obj, count: isize, keywords: Obj
         };
         match result {
             Ok(()) => none(),
+            Err(error) => throw(error),
+        }
+    }
+}
+
+/// `put(item)` of a queue that has been open from the beginning.
+///
+/// # Safety
+/// Attached, with such a queue and an argument of the running call.
+unsafe fn put_open(py: Python<'_>, slf: Obj, item: Obj) -> Obj {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (queue, item) = (queue(py, slf), Borrowed::from_ptr(py, item));
+        let at_once = queue.get().open.get().and_then(|open| open.put_at_once(&queue, &item));
+        let put = at_once
+            .unwrap_or_else(|| queue.put_object(item.to_owned().unbind(), Patience::Forever));
+        match put {
+            Ok(()) => none(),
+            Err(error) => throw(error),
+        }
+    }
+}
+
+/// `get()` of a queue that has been open from the beginning.
+///
+/// # Safety
+/// As [`put_open`].
+unsafe fn get_open(py: Python<'_>, slf: Obj) -> Obj {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let queue = queue(py, slf);
+        let at_once = queue.get().open.get().and_then(|open| open.get_at_once(&queue));
+        let got = match at_once {
+            Some(got) => got.map(Bound::unbind),
+            None => queue.get_object(Patience::Forever),
+        };
+        match got {
+            Ok(item) => item.into_ptr(),
             Err(error) => throw(error),
         }
     }
@@ -81,10 +119,13 @@ unsafe extern "C" fn get(slf: Obj, args: *const Obj, count: isize, keywords: Obj
     // SAFETY: as for `put`.
     unsafe {
         let py = Python::assume_attached();
-        let patience = if count == 0 && keywords.is_null() {
-            Ok(Patience::Forever)
-        } else {
-            get_arguments(py, args, count, keywords)
+        let plain = count == 0 && keywords.is_null();
+        if plain && matches!(this::<Queue>(slf).lean, Lean::None) {
+            return get_open(py, slf);
+        }
+        let patience = match plain {
+            true => Ok(Patience::Forever),
+            false => get_arguments(py, args, count, keywords),
         };
         let got = patience.and_then(|patience| {
             let tried = match &this::<Queue>(slf).lean {

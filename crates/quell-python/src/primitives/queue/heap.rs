@@ -15,17 +15,62 @@ use pyo3::types::PyList;
 
 /// Levels of the largest heap there can be.
 const LEVELS: usize = usize::BITS as usize;
+/// Places that a list keeps, empty or not.
+const FEW: usize = 64;
 
 #[cold]
 fn changed() -> PyErr {
     PyRuntimeError::new_err("list changed size during iteration")
 }
 
+#[inline(always)]
 fn less(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> PyResult<bool> {
-    // SAFETY: attached, and two live objects.
-    match unsafe { ffi::PyObject_RichCompareBool(a.as_ptr(), b.as_ptr(), ffi::Py_LT) } {
-        -1 => Err(PyErr::fetch(a.py())),
-        answer => Ok(answer != 0),
+    // SAFETY: attached, and two live objects. For two of one class the interpreter asks that class alone, and then what the
+    // answer is worth; these classes answer True or False, or, a tuple, what its items answer.
+    unsafe {
+        let (a, b) = (a.as_ptr(), b.as_ptr());
+        let class = ffi::Py_TYPE(a);
+        if class == ffi::Py_TYPE(b)
+            && is_common(class)
+            && let Some(compare) = (*class).tp_richcompare
+        {
+            let answer = compare(a, b, ffi::Py_LT);
+            if answer == ffi::Py_True() || answer == ffi::Py_False() {
+                let less = answer == ffi::Py_True();
+                ffi::Py_DECREF(answer);
+                return Ok(less);
+            }
+            return less_than(answer);
+        }
+        match ffi::PyObject_RichCompareBool(a, b, ffi::Py_LT) {
+            -1 => Err(PyErr::fetch(Python::assume_attached())),
+            answer => Ok(answer != 0),
+        }
+    }
+}
+
+#[inline(always)]
+fn is_common(class: *mut ffi::PyTypeObject) -> bool {
+    [
+        &raw mut ffi::PyLong_Type,
+        &raw mut ffi::PyFloat_Type,
+        &raw mut ffi::PyUnicode_Type,
+        &raw mut ffi::PyTuple_Type,
+    ]
+    .contains(&class)
+}
+
+/// What the answer of a comparison is worth, which is given away; null: it raised.
+///
+/// # Safety
+/// Attached, and a new reference or null.
+#[cold]
+#[inline(never)]
+unsafe fn less_than(answer: *mut ffi::PyObject) -> PyResult<bool> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let py = Python::assume_attached();
+        Bound::from_owned_ptr_or_err(py, answer)?.is_truthy()
     }
 }
 
@@ -110,7 +155,25 @@ pub(super) fn pop<'py>(list: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyAny>>
         *places.add(way[deep]) = *places.add(last);
         *places.add(last) = first;
     }
-    let first = list.get_item(last)?;
-    list.del_slice(last, len)?;
-    Ok(first)
+    take_last(list, last)
+}
+
+/// Takes the item at `last`, the end of the list.
+#[inline(always)]
+fn take_last<'py>(list: &Bound<'py, PyList>, last: usize) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: a live list with an item at `last`, and none behind it. A list may have more room than items: the item, which
+    // the list owned, is the caller's, and the place is room. As in the list's own methods, if it is more than half room, some
+    // is given back; but for a few places, which a queue will need again.
+    unsafe {
+        let object = list.as_ptr().cast::<ffi::PyListObject>();
+        let room = (*object).allocated.cast_unsigned();
+        if last >= room / 2 || room <= FEW {
+            let item = *(*object).ob_item.add(last);
+            (*object).ob_base.ob_size = last.cast_signed();
+            return Ok(Bound::from_owned_ptr(list.py(), item));
+        }
+    }
+    let item = list.get_item(last)?;
+    list.del_slice(last, last + 1)?;
+    Ok(item)
 }

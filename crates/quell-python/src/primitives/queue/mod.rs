@@ -13,12 +13,12 @@ mod open;
 mod operations;
 mod refusal;
 mod tasks;
-mod tickets;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
 
 use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -26,6 +26,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 
 use super::awaiting::Operation;
 use super::call;
+use super::condition::Condition;
 use super::items::Items;
 use super::lock::Lock;
 use super::wait::{Patience, block};
@@ -117,6 +118,23 @@ fn is_ours(class: &Bound<'_, PyType>) -> bool {
         || class.is(py.get_type::<PriorityQueue>())
 }
 
+/// Up to 3.12 the interpreter gives a new object a dictionary of attributes at once if there is room for one, and looks
+/// into it at each call of a method. Without one it knows the method from the call before; an attribute that is set makes a
+/// dictionary again.
+fn shed_dict(slf: &Bound<'_, Queue>) {
+    // SAFETY: a live object whose class, or a base of it, has room for a dictionary at that offset: null, or owned by the
+    // object. An empty one is dropped, which runs no code.
+    unsafe {
+        let offset = (*ffi::Py_TYPE(slf.as_ptr())).tp_dictoffset;
+        if offset > 0 {
+            let place = slf.as_ptr().byte_offset(offset).cast::<*mut ffi::PyObject>();
+            if !(*place).is_null() && ffi::PyDict_Size(*place) == 0 {
+                ffi::Py_CLEAR(place);
+            }
+        }
+    }
+}
+
 #[pymethods]
 impl Queue {
     // Arguments are for `__init__`, a subclass's or the one below.
@@ -133,6 +151,7 @@ impl Queue {
 
     #[pyo3(signature = (maxsize=0))]
     fn __init__(slf: &Bound<'_, Self>, maxsize: isize) -> PyResult<()> {
+        shed_dict(slf);
         slf.get().set_maxsize(maxsize);
         slf.get().open.get().map_or(Ok(()), |open| open.initialize(slf, maxsize))
     }
@@ -195,6 +214,24 @@ impl Queue {
     #[getter]
     fn mutex(slf: &Bound<'_, Self>) -> PyResult<Py<Lock>> {
         slf.opened().map(|open| open.mutex.clone_ref(slf.py()))
+    }
+
+    /// Told for each item that is put. A Condition of the mutex.
+    #[getter]
+    fn not_empty(slf: &Bound<'_, Self>) -> PyResult<Py<Condition>> {
+        slf.opened().map(|open| open.not_empty.clone_ref(slf.py()))
+    }
+
+    /// Told for each item that is taken. A Condition of the mutex.
+    #[getter]
+    fn not_full(slf: &Bound<'_, Self>) -> PyResult<Py<Condition>> {
+        slf.opened().map(|open| open.not_full.clone_ref(slf.py()))
+    }
+
+    /// Told when no task is unfinished any more. A Condition of the mutex.
+    #[getter]
+    fn all_tasks_done(slf: &Bound<'_, Self>) -> PyResult<Py<Condition>> {
+        slf.opened().map(|open| open.all_tasks_done.clone_ref(slf.py()))
     }
 
     /// How many items are in the queue. Out of date as soon as it is known.
@@ -375,7 +412,10 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Queue>()?;
     module.add_class::<LifoQueue>()?;
     module.add_class::<PriorityQueue>()?;
-    call::install::<Queue>(module.py(), calls::METHODS)
+    call::install::<Queue>(module.py(), calls::METHODS)?;
+    // Again: the interpreter is quicker with a method of the very class.
+    call::install::<LifoQueue>(module.py(), calls::METHODS)?;
+    call::install::<PriorityQueue>(module.py(), calls::METHODS)
 }
 
 pub(super) fn register_exceptions(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -14,7 +14,8 @@
 //! nothing (see [`heap`]).
 //!
 //! **No wake-up is lost.** Who waits joins a condition before the mutex is free, and looks again when it has the mutex back. An
-//! operation that was woken and then fails passes the wake-up on.
+//! operation that was woken and then fails passes the wake-up on. The conditions are objects that Python code can have: threads in
+//! their methods, threads in those of the queue and tasks wait in the same lines.
 
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering::Relaxed};
 use std::time::Instant;
@@ -24,17 +25,17 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyType};
-use quell::Condition;
 
 use super::Queue;
 use super::heap;
 use super::lean::{Order, Retired};
 use super::refusal::Refusal;
-use super::tickets::{Ticket, Tickets};
 use crate::delivery;
 use crate::delivery::gil_cell::GilCell;
+use crate::primitives::condition::Condition;
 use crate::primitives::lock::Lock;
-use crate::primitives::wait::{Patience, block, insist};
+use crate::primitives::wait::{Patience, Waitable, block, insist};
+use crate::primitives::waiters::{Ended, Occasion, Place, Wakes};
 
 /// Which of the methods that keep the items a class defines itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,13 +72,10 @@ pub(super) struct Open {
     order: Order,
     overrides: Overrides,
     pub(super) mutex: Py<Lock>,
-    not_empty: Condition,
-    not_full: Condition,
-    all_tasks_done: Condition,
-    /// Tasks that wait for the same.
-    getting: Tickets,
-    putting: Tickets,
-    joining: Tickets,
+    /// Of the mutex.
+    pub(super) not_empty: Py<Condition>,
+    pub(super) not_full: Py<Condition>,
+    pub(super) all_tasks_done: Py<Condition>,
     /// `Queue.queue`. None before `_init` has run.
     container: GilCell<Option<Py<PyAny>>>,
     unfinished: AtomicIsize,
@@ -86,16 +84,14 @@ pub(super) struct Open {
 
 impl Open {
     pub(super) fn new(py: Python<'_>, order: Order, overrides: Overrides) -> PyResult<Self> {
+        let mutex = Lock::new_object(py)?;
         Ok(Self {
             order,
             overrides,
-            mutex: Lock::new_object(py)?,
-            not_empty: Condition::new(),
-            not_full: Condition::new(),
-            all_tasks_done: Condition::new(),
-            getting: Tickets::new(),
-            putting: Tickets::new(),
-            joining: Tickets::new(),
+            not_empty: Condition::new_object(py, &mutex)?,
+            not_full: Condition::new_object(py, &mutex)?,
+            all_tasks_done: Condition::new_object(py, &mutex)?,
+            mutex,
             container: GilCell::new(None),
             unfinished: AtomicIsize::new(0),
             is_shut_down: AtomicBool::new(false),
@@ -209,10 +205,10 @@ impl Open {
         let mut woken = false;
         let result = section.put(item, patience, &mut woken);
         if woken && result.is_err() {
-            self.not_full.notify_one();
+            section.tell(&self.not_full, 1);
         }
         drop(section);
-        result.map(|()| self.getting.wake_one(slf.py())).map_err(|stop| stop.error(slf.py()))
+        result.map_err(|stop| stop.error(slf.py()))
     }
 
     pub(super) fn get<'py>(
@@ -224,24 +220,21 @@ impl Open {
         let mut woken = false;
         let result = section.get(patience, &mut woken);
         if woken && result.is_err() {
-            self.not_empty.notify_one();
+            section.tell(&self.not_empty, 1);
         }
         drop(section);
-        let got = result.inspect(|_| self.putting.wake_one(slf.py()));
-        got.map_err(|stop| stop.error(slf.py()))
+        result.map_err(|stop| stop.error(slf.py()))
     }
 
     pub(super) fn task_done(&self, slf: &Bound<'_, Queue>) -> PyResult<()> {
-        let section = Section::enter(slf, self)?;
+        let mut section = Section::enter(slf, self)?;
         let unfinished = self.unfinished.load(Relaxed) - 1;
         if unfinished < 0 {
             return Err(too_many_done());
         }
         self.unfinished.store(unfinished, Relaxed);
         if unfinished == 0 {
-            self.all_tasks_done.notify_all();
-            drop(section);
-            self.joining.wake_all(slf.py());
+            section.tell(&self.all_tasks_done, usize::MAX);
         }
         Ok(())
     }
@@ -255,59 +248,81 @@ impl Open {
     }
 
     pub(super) fn shutdown(&self, slf: &Bound<'_, Queue>, immediate: bool) -> PyResult<()> {
-        let section = Section::enter(slf, self)?;
+        let mut section = Section::enter(slf, self)?;
         self.is_shut_down.store(true, Relaxed);
         let dropped = if immediate { self.drop_items(slf) } else { Ok(()) };
         if immediate {
-            self.all_tasks_done.notify_all();
+            section.tell(&self.all_tasks_done, usize::MAX);
         }
-        self.not_empty.notify_all();
-        self.not_full.notify_all();
-        drop(section);
-        for tickets in [&self.joining, &self.getting, &self.putting] {
-            tickets.wake_all(slf.py());
-        }
+        section.tell(&self.not_empty, usize::MAX);
+        section.tell(&self.not_full, usize::MAX);
         dropped
     }
 
-    // ---- the operations of tasks, which have taken the mutex: done, or to be tried again when the ticket was called
+    // ---- the operations of a heap where nothing is in the way: not if a class keeps the items itself, somebody has the mutex,
+    // or there is something to wait for
+
+    #[inline(always)]
+    fn section_at_once<'a, 'py>(&'a self, slf: &'a Bound<'py, Queue>) -> Option<Section<'a, 'py>> {
+        let plain = self.order == Order::Priority && !self.overrides.any();
+        (plain && self.mutex.get().raw.try_lock()).then(|| Section::begin(slf, self))
+    }
+
+    /// None: nothing was done.
+    #[inline(always)]
+    pub(super) fn put_at_once(
+        &self,
+        slf: &Bound<'_, Queue>,
+        item: &Bound<'_, PyAny>,
+    ) -> Option<PyResult<()>> {
+        let mut section = self.section_at_once(slf)?;
+        let heap = self.heap(slf.py())?;
+        let maxsize = slf.get().maxsize();
+        if self.is_shut_down() || maxsize > 0 && heap.len().cast_signed() >= maxsize {
+            return None;
+        }
+        Some(heap::push(&heap, item).map(|()| section.added()))
+    }
+
+    /// As [`put_at_once`](Self::put_at_once).
+    #[inline(always)]
+    pub(super) fn get_at_once<'py>(
+        &self,
+        slf: &Bound<'py, Queue>,
+    ) -> Option<PyResult<Bound<'py, PyAny>>> {
+        let mut section = self.section_at_once(slf)?;
+        let heap = self.heap(slf.py())?;
+        if heap.is_empty() {
+            return None;
+        }
+        Some(heap::pop(&heap).inspect(|_| section.tell(&self.not_full, 1)))
+    }
+
+    /// The container, if it is a list, as that of a heap is unless somebody put another in its place.
+    #[inline(always)]
+    fn heap<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyList>> {
+        self.container.with(py, |slot| slot.as_ref()?.bind(py).cast::<PyList>().ok().cloned())
+    }
+
+    // ---- the operations of tasks, which have taken the mutex: done, or to be tried again when the place was told
 
     pub(super) fn put_now(
         &self,
         slf: &Bound<'_, Queue>,
         item: &Bound<'_, PyAny>,
     ) -> PyResult<Turn<'_, ()>> {
-        let mut section = Section::begin(slf, self);
-        match section.put(item, Patience::Try, &mut false) {
-            Ok(()) => {
-                drop(section);
-                self.getting.wake_one(slf.py());
-                Ok(Turn::Done(()))
-            }
-            Err(Stop::Refused(Refusal::Full)) => Ok(Turn::Wait(self.putting.take(slf.py()))),
-            Err(stop) => {
-                drop(section);
-                // The room that was not used is the next one's.
-                self.putting.wake_one(slf.py());
-                Err(stop.error(slf.py()))
-            }
+        match Section::begin(slf, self).put(item, Patience::Try, &mut false) {
+            Ok(()) => Ok(Turn::Done(())),
+            Err(Stop::Refused(Refusal::Full)) => Ok(Turn::wait(slf, &self.not_full)),
+            Err(stop) => Err(stop.error(slf.py())),
         }
     }
 
     pub(super) fn get_now(&self, slf: &Bound<'_, Queue>) -> PyResult<Turn<'_, Py<PyAny>>> {
-        let mut section = Section::begin(slf, self);
-        match section.get(Patience::Try, &mut false) {
-            Ok(item) => {
-                drop(section);
-                self.putting.wake_one(slf.py());
-                Ok(Turn::Done(item.unbind()))
-            }
-            Err(Stop::Refused(Refusal::Empty)) => Ok(Turn::Wait(self.getting.take(slf.py()))),
-            Err(stop) => {
-                drop(section);
-                self.getting.wake_one(slf.py());
-                Err(stop.error(slf.py()))
-            }
+        match Section::begin(slf, self).get(Patience::Try, &mut false) {
+            Ok(item) => Ok(Turn::Done(item.unbind())),
+            Err(Stop::Refused(Refusal::Empty)) => Ok(Turn::wait(slf, &self.not_empty)),
+            Err(stop) => Err(stop.error(slf.py())),
         }
     }
 
@@ -315,7 +330,7 @@ impl Open {
         let _section = Section::begin(slf, self);
         match self.unfinished.load(Relaxed) {
             0 => Turn::Done(()),
-            _ => Turn::Wait(self.joining.take(slf.py())),
+            _ => Turn::wait(slf, &self.all_tasks_done),
         }
     }
 
@@ -350,6 +365,9 @@ impl Open {
 
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.mutex)?;
+        visit.call(&self.not_empty)?;
+        visit.call(&self.not_full)?;
+        visit.call(&self.all_tasks_done)?;
         // SAFETY: the collector runs attached, and as long as it does, no Python code.
         let py = unsafe { Python::assume_attached() };
         self.container.with(py, |slot| slot.as_ref().map_or(Ok(()), |c| visit.call(c)))
@@ -393,13 +411,39 @@ fn refuse<T>(refusal: Refusal) -> Result<T, Stop> {
 /// What became of an operation of a task.
 pub(super) enum Turn<'a, T> {
     Done(T),
-    Wait(Ticket<'a>),
+    Wait(Place<'a, ()>),
+}
+
+impl<'a, T> Turn<'a, T> {
+    /// To be made while the mutex is held, after a look; the section that looked ends only when the caller does.
+    fn wait(slf: &Bound<'_, Queue>, condition: &'a Py<Condition>) -> Self {
+        Self::Wait(condition.get().waiters.join(slf.py()).passing_on())
+    }
+}
+
+/// A wait with the mutex released.
+struct Releasing<'a> {
+    condition: &'a Condition,
+    mutex: &'a Lock,
+}
+
+impl Occasion for Releasing<'_> {
+    fn object(&self) -> &dyn Waitable {
+        self.condition
+    }
+
+    fn joined(&mut self) -> PyResult<()> {
+        self.mutex.raw.unlock();
+        Ok(())
+    }
 }
 
 /// The time in which the calling thread has the mutex.
 struct Section<'a, 'py> {
     slf: &'a Bound<'py, Queue>,
     open: &'a Open,
+    /// Tasks to be woken when the mutex is free: by the drop that comes after the section's own.
+    wakes: Wakes,
 }
 
 impl<'a, 'py> Section<'a, 'py> {
@@ -414,7 +458,7 @@ impl<'a, 'py> Section<'a, 'py> {
 
     /// With the mutex, which the caller has taken.
     fn begin(slf: &'a Bound<'py, Queue>, open: &'a Open) -> Self {
-        let section = Self { slf, open };
+        let section = Self { slf, open, wakes: Wakes::default() };
         section.hold();
         section
     }
@@ -433,24 +477,41 @@ impl<'a, 'py> Section<'a, 'py> {
         }
     }
 
+    /// Tells so many of those who wait for a condition.
+    #[inline(always)]
+    fn tell(&mut self, condition: &Py<Condition>, count: usize) {
+        self.wakes.and(condition.get().waiters.tell(self.slf.py(), count, ()));
+    }
+
+    /// An item was added.
+    #[inline(always)]
+    fn added(&mut self) {
+        let open = self.open;
+        open.unfinished.store(open.unfinished.load(Relaxed) + 1, Relaxed);
+        self.tell(&open.not_empty, 1);
+    }
+
     /// Waits for a condition with the mutex released. False: the deadline has passed. However it ends, the mutex is taken
-    /// again. It may end well without a reason.
-    fn wait(&mut self, condition: &Condition, deadline: Option<Instant>) -> PyResult<bool> {
-        let (py, raw) = (self.slf.py(), &self.open.mutex.get().raw);
+    /// again.
+    fn wait(&mut self, condition: &Py<Condition>, deadline: Option<Instant>) -> PyResult<bool> {
+        let (py, mutex) = (self.slf.py(), self.open.mutex.get());
+        let patience = deadline.map_or(Patience::Forever, Patience::Until);
+        let condition = condition.get();
         self.unhold();
-        let mut released = false;
-        let waited = block(py, condition, deadline, |wait| {
-            // Begun again, after a signal handler of Python's: what is waited for may have come meanwhile.
-            if std::mem::replace(&mut released, true) {
-                return Ok(());
-            }
-            condition.wait_releasing(|| raw.unlock(), wait)
-        });
-        if released && !raw.try_lock() {
-            insist(py, raw, |wait| raw.lock_with(wait));
+        let ended = condition.waiters.wait(py, patience, Releasing { condition, mutex });
+        if !mutex.raw.try_lock() {
+            insist(py, &mutex.raw, |wait| mutex.raw.lock_with(wait));
         }
         self.hold();
-        waited.map(|woken| woken.is_some())
+        match ended {
+            Ended::Told(()) => Ok(true),
+            Ended::Left(None) => Ok(false),
+            Ended::Left(Some(error)) => Err(error),
+            Ended::Both((), error) => {
+                self.wakes.and(condition.waiters.tell(py, 1, ()));
+                Err(error)
+            }
+        }
     }
 
     /// `woken`: a wake-up came, and nobody else knows of it.
@@ -477,8 +538,7 @@ impl<'a, 'py> Section<'a, 'py> {
             }
         }
         open.put_item(slf, item)?;
-        open.unfinished.store(open.unfinished.load(Relaxed) + 1, Relaxed);
-        open.not_empty.notify_one();
+        self.added();
         Ok(())
     }
 
@@ -494,12 +554,13 @@ impl<'a, 'py> Section<'a, 'py> {
             *woken = self.wait(&open.not_empty, deadline)?;
         }
         let item = open.get_item(slf)?;
-        open.not_full.notify_one();
+        self.tell(&open.not_full, 1);
         Ok(item)
     }
 }
 
 impl Drop for Section<'_, '_> {
+    #[inline(always)]
     fn drop(&mut self) {
         self.unhold();
         // Somebody who released the mutex behind our back has released it for us.

@@ -7,13 +7,8 @@ use super::lean::Lean;
 use super::open::{Open, Turn};
 use super::refusal::Refusal;
 use super::{Body, Queue};
-use crate::primitives::awaiting::Operation;
-
-/// What a future does with the GIL, which its poll holds.
-fn attached<R>(f: impl FnOnce(Python<'_>) -> R) -> R {
-    // SAFETY: operations are polled attached.
-    f(unsafe { Python::assume_attached() })
-}
+use crate::primitives::awaiting::{Operation, attached};
+use crate::primitives::waiters::Place;
 
 pub(super) fn put(slf: &Bound<'_, Queue>, item: Py<PyAny>) -> PyResult<Py<Operation>> {
     let queue = slf.clone().unbind();
@@ -76,34 +71,37 @@ fn opened(queue: &Py<Queue>) -> PyResult<&Open> {
 
 async fn put_open(queue: &Py<Queue>, item: Py<PyAny>) -> PyResult<()> {
     let open = opened(queue)?;
-    loop {
-        open.mutex.get().raw.lock_async().await;
-        let turn = attached(|py| open.put_now(queue.bind(py), item.bind(py)))?;
-        match turn {
-            Turn::Done(()) => return Ok(()),
-            Turn::Wait(ticket) => ticket.wait().await,
-        }
-    }
+    until_done(open, |py| open.put_now(queue.bind(py), item.bind(py))).await
 }
 
 async fn get_open(queue: &Py<Queue>) -> PyResult<Py<PyAny>> {
     let open = opened(queue)?;
-    loop {
-        open.mutex.get().raw.lock_async().await;
-        let turn = attached(|py| open.get_now(queue.bind(py)))?;
-        match turn {
-            Turn::Done(item) => return Ok(item),
-            Turn::Wait(ticket) => ticket.wait().await,
-        }
-    }
+    until_done(open, |py| open.get_now(queue.bind(py))).await
 }
 
 async fn join_open(queue: &Py<Queue>, open: &Open) -> PyResult<()> {
+    until_done(open, |py| Ok(open.join_now(queue.bind(py)))).await
+}
+
+/// Looks, with the mutex, each time that it was told to. What it was told goes to the next if it is gone before it has looked, or
+/// if that fails.
+async fn until_done<'a, T>(
+    open: &'a Open,
+    look: impl Fn(Python<'_>) -> PyResult<Turn<'a, T>> + Send,
+) -> PyResult<T> {
+    let mut told: Option<Place<'a, ()>> = None;
     loop {
         open.mutex.get().raw.lock_async().await;
-        match attached(|py| open.join_now(queue.bind(py))) {
-            Turn::Done(()) => return Ok(()),
-            Turn::Wait(ticket) => ticket.wait().await,
+        let turn = attached(&look)?;
+        if let Some(place) = told.take() {
+            place.used();
+        }
+        match turn {
+            Turn::Done(value) => return Ok(value),
+            Turn::Wait(place) => {
+                place.told().await;
+                told = Some(place);
+            }
         }
     }
 }
