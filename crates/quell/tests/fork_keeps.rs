@@ -204,7 +204,7 @@ fn who_is_there_and_what_is_pending() {
 /// A thread may be leaving its result at the very moment: in the child it left one, or is gone, and nobody hangs.
 #[test]
 fn a_join_in_the_child_ends() {
-    for _ in 0..common::stress(100) {
+    for _ in 0..common::stress(1000) {
         let begun = Arc::new(AtomicBool::new(false));
         let begins = Arc::clone(&begun);
         let ending = thread::spawn(move || begins.store(true, SeqCst));

@@ -187,10 +187,10 @@ impl Receipt {
     /// As the options allow.
     pub fn wait_with(&self, wait: &Wait) -> Result<Outcome, WaitError> {
         loop {
-            self.fate.settled.wait_with(wait)?;
-            // The target may have put it back in between.
+            // First, because who was about to announce it may have been left behind by a fork. And again after the wait: the
+            // target may have put it back in between.
             match self.state() {
-                Outcome::Pending => {}
+                Outcome::Pending => self.fate.settled.wait_with(wait)?,
                 outcome => return Ok(outcome),
             }
         }

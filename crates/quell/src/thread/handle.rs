@@ -263,14 +263,20 @@ impl Thread {
     /// The thread has ended: nothing can be sent any more, what is pending is settled, who joins is woken.
     pub(super) fn exit(&self) {
         /// Even if a reason's drop handler panics.
-        struct Ended<'a>(&'a Thread);
+        struct Ended<'a> {
+            thread: &'a Thread,
+            removed: bool,
+        }
         impl Drop for Ended<'_> {
             fn drop(&mut self) {
-                self.0.inner.ended.set();
+                self.thread.inner.ended.set();
+                if self.removed {
+                    registry::forget(self.thread);
+                }
             }
         }
-        let _ended = Ended(self);
-        registry::remove(self);
+        // Until it is forgotten, a fork tells in its place.
+        let _ended = Ended { thread: self, removed: registry::remove(self) };
         self.inner.slot.close();
     }
 

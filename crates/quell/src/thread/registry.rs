@@ -9,12 +9,14 @@ use std::num::NonZeroU64;
 /// The threads.
 struct Registry {
     alive: BTreeMap<ThreadId, Thread>,
+    /// Those that have ended, and have not told everybody yet. In the child of a fork they never will.
+    ending: BTreeMap<ThreadId, Thread>,
     main: Option<Thread>,
 }
 
 impl Registry {
     const fn new() -> Registry {
-        Registry { alive: BTreeMap::new(), main: None }
+        Registry { alive: BTreeMap::new(), ending: BTreeMap::new(), main: None }
     }
 }
 
@@ -40,14 +42,23 @@ pub(super) fn add(thread: &Thread) {
     debug_assert!(replaced.is_none(), "an id is used once");
 }
 
-/// Removes a thread that has ended. Again: nothing.
-pub(super) fn remove(thread: &Thread) {
+/// Removes a thread that has ended, and is about to tell those who ask. Again: nothing, and false.
+pub(super) fn remove(thread: &Thread) -> bool {
     if cfg!(any(quell_loom, quell_shuttle)) {
-        return;
+        return false;
     }
-    let removed = REGISTRY.lock().alive.remove(&thread.id());
+    let mut registry = REGISTRY.lock();
+    let removed = registry.alive.remove(&thread.id());
+    let is_ending = removed.is_some();
+    registry.ending.extend(removed.map(|thread| (thread.id(), thread)));
+    is_ending
+}
+
+/// A thread that was [removed](remove) has told everybody.
+pub(super) fn forget(thread: &Thread) {
+    let gone = REGISTRY.lock().ending.remove(&thread.id());
     // Dropped after the lock was released.
-    drop(removed);
+    drop(gone);
 }
 
 /// Registers the current thread, which nobody had registered before.
@@ -149,7 +160,7 @@ pub(crate) fn hold_all() {
     REGISTRY.raw().lock();
     // SAFETY: we hold the lock.
     let registry = unsafe { REGISTRY.held() };
-    for thread in registry.alive.values() {
+    for thread in registry.alive.values().chain(registry.ending.values()) {
         thread.slot().raw().lock();
     }
 }
@@ -159,22 +170,23 @@ pub(crate) fn hold_all() {
 pub(crate) fn release_all() {
     // SAFETY: we hold the lock since `hold_all`.
     let registry = unsafe { REGISTRY.held() };
-    for thread in registry.alive.values() {
+    for thread in registry.alive.values().chain(registry.ending.values()) {
         thread.slot().raw().unlock();
     }
     REGISTRY.raw().unlock();
 }
 
 /// In the child of a fork: the current thread, if it is registered, is alone, and is the main thread. The others
-/// have ended.
+/// have ended, those included that were about to.
 #[cfg(not(any(quell_loom, quell_shuttle)))]
 pub(crate) fn after_fork() {
     let me = super::registered(Thread::clone);
     let mut registry = REGISTRY.lock();
-    let others: Vec<Thread> =
-        registry.alive.values().filter(|t| Some(*t) != me.as_ref()).cloned().collect();
+    let known = registry.alive.values().chain(registry.ending.values());
+    let others: Vec<Thread> = known.filter(|t| Some(*t) != me.as_ref()).cloned().collect();
     for thread in &others {
         registry.alive.remove(&thread.id());
+        registry.ending.remove(&thread.id());
     }
     registry.main.clone_from(&me);
     drop(registry);
