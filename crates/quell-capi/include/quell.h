@@ -96,6 +96,13 @@
 /** What a quell_spawn_options begins with: `quell_spawn_options options = QUELL_SPAWN_OPTIONS;` */
 #define QUELL_SPAWN_OPTIONS {sizeof(quell_spawn_options), NULL, 0, false, false}
 
+/* Of <fcntl.h>, <sys/epoll.h>, <sys/socket.h> and <sys/uio.h>, for those who use them. A socklen_t is a uint32_t. */
+struct flock;
+struct epoll_event;
+struct iovec;
+struct msghdr;
+struct sockaddr;
+
 /**
  * How a call ended. QUELL_OK is 0, everything else is not. The numbers are part of the ABI.
  *
@@ -195,6 +202,72 @@ typedef enum {
 } quell_outcome;
 
 /**
+ * Whether deadlocks are looked for, and what is done about one.
+ */
+typedef enum {
+    /**
+     * They are not looked for.
+     */
+    QUELL_DETECTION_OFF = 0,
+    /**
+     * They are reported, and left as they are.
+     */
+    QUELL_DETECTION_REPORT = 1,
+    /**
+     * The wait that closes the circle fails with QUELL_DEADLOCK; if it is inside a shield, the youngest thread's that can.
+     */
+    QUELL_DETECTION_FAIL = 2,
+    /**
+     * The youngest thread's wait fails, of those that can.
+     */
+    QUELL_DETECTION_YOUNGEST = 3,
+    /**
+     * A function is asked; see quell_set_detection_asking().
+     */
+    QUELL_DETECTION_ASK = 4,
+} quell_detection;
+
+/**
+ * What is to be done about a deadlock.
+ */
+typedef enum {
+    /**
+     * Nothing: all of them go on waiting, until a deadline, an interrupt, or for ever.
+     */
+    QUELL_VERDICT_WAIT = 0,
+    /**
+     * The wait that closed the circle fails; if it cannot, the youngest thread's that can.
+     */
+    QUELL_VERDICT_FAIL = 1,
+    /**
+     * The youngest thread's wait fails, of those that can.
+     */
+    QUELL_VERDICT_YOUNGEST = 2,
+    /**
+     * The wait of the thread that was written to `victim` fails. If it cannot, or is not one of them, nothing is done.
+     */
+    QUELL_VERDICT_THREAD = 3,
+} quell_verdict;
+
+/**
+ * How something is written down.
+ */
+typedef enum {
+    /**
+     * For people, a line for each thread.
+     */
+    QUELL_TEXT = 0,
+    /**
+     * JSON: an object with one key, "waits", an array with an object for each thread.
+     */
+    QUELL_JSON = 1,
+    /**
+     * A graph for `dot -Tsvg`.
+     */
+    QUELL_DOT = 2,
+} quell_format;
+
+/**
  * A place where a number of threads wait for each other: none gets through before all have arrived. Then it is ready for
  * the next round.
  *
@@ -213,6 +286,12 @@ typedef struct quell_barrier quell_barrier;
 typedef struct quell_condition quell_condition;
 
 /**
+ * Threads that wait for each other in a circle, so that none of them can go on: each waits for the next, and the last for the
+ * first, which is the one that closed the circle.
+ */
+typedef struct quell_deadlock quell_deadlock;
+
+/**
  * A flag that threads wait for. Clear at first; once set, it stays so until it is cleared.
  */
 typedef struct quell_event quell_event;
@@ -227,7 +306,8 @@ typedef struct quell_event quell_event;
 typedef struct quell_lock quell_lock;
 
 /**
- * A queue of pointers, first in, first out, for any number of threads at both ends. NULL is an item like any other.
+ * A queue of pointers, for any number of threads at both ends. Made by quell_queue_new() (first in, first out),
+ * quell_lifo_queue_new() (last in, first out) or quell_priority_queue_new(). NULL is an item like any other.
  *
  * An item belongs to the queue from the moment that a put returns QUELL_OK until a get returns it; a put that
  * ends otherwise leaves it to the caller. What is still in the queue when that is freed, or shut down immediately, goes to
@@ -333,6 +413,30 @@ typedef uint64_t quell_scope;
  */
 typedef void (*quell_action)(void*);
 
+/**
+ * Compares two items of a queue by priority, with the context that the queue was made with: less than 0 if the first comes
+ * before the second, more than 0 if it comes after it, 0 if they are equals. For the items of one queue it must always give the
+ * same order. It is called by puts and gets, in their threads, inside the queue: it must be short, and must not call quell.
+ */
+typedef int (*quell_compare)(const void *first, const void *second, void *context);
+
+/**
+ * Says what is to be done about a deadlock: one of quell_verdict; anything else is QUELL_VERDICT_WAIT. `context` is what it was
+ * set with. The deadlock is the callee's to look at until it returns.
+ *
+ * Called in the thread that closed the circle, which has nothing of quell's locked then but what it had acquired; it may use
+ * quell, and should not wait for any of the threads concerned. It returns, as all callbacks. If one of those threads gives up
+ * meanwhile, the answer is void.
+ */
+typedef int32_t (*quell_judge)(const quell_deadlock *deadlock,
+                               quell_thread_id *victim,
+                               void *context);
+
+/**
+ * Is told of a deadlock, where a quell_judge would be asked, and before.
+ */
+typedef void (*quell_reporter)(const quell_deadlock *deadlock, void *context);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -432,13 +536,22 @@ quell_thread *quell_spawn(quell_start start,
  * threads may join a thread, any number of times. Of a thread that quell has not started, the result is NULL.
  *
  * Interruption point, if it has to wait; the thread waited for is not touched by that. QUELL_OK, QUELL_INTERRUPTED,
- * QUELL_TIMED_OUT; QUELL_DEADLOCK of the calling thread itself; QUELL_EXITED if it ended without a result: the process was forked while it ran, and
- * it exists in the parent only.
+ * QUELL_TIMED_OUT. QUELL_DEADLOCK: it is the calling thread itself; or, with quell_set_detection(), the wait would never end.
+ * QUELL_EXITED: it ended without a result, because the process was forked while it ran, and it exists in the parent only.
  */
 QUELL_MUST_USE
 quell_status quell_join(const quell_thread *thread,
                         void **result,
                         quell_deadline deadline);
+
+/**
+ * quell_join(), which this header makes this, called at `place`; see quell_lock_acquire_at().
+ */
+QUELL_MUST_USE
+quell_status quell_join_at(const quell_thread *thread,
+                           void **result,
+                           quell_deadline deadline,
+                           const char *place);
 
 /**
  * The id of a handle's thread. 0 of NULL. Does not block.
@@ -595,18 +708,64 @@ quell_scope quell_shield_begin(void);
 quell_scope quell_unmask_begin(void);
 
 /**
- * Ends a scope, the innermost one of the calling thread. Does not block.
+ * Ends a mask, a shield or an unmask, the innermost scope of the calling thread. Does not block.
  *
  * Interruption point. QUELL_OK. QUELL_INTERRUPTED: the scope is ended too, and an interrupt was delivered that it had held
  * back. QUELL_MISNESTED: nothing has changed; the scope is not the innermost one, or has ended, or belongs to another
- * thread.
+ * thread. QUELL_INVALID: nothing has changed; it is a time limit, which quell_timeout_end() ends.
  */
 quell_status quell_scope_end(quell_scope scope);
 
 /**
- * How many scopes the calling thread is in. Does not block.
+ * How many scopes the calling thread is in, of all kinds. Does not block.
  */
 size_t quell_scope_depth(void);
+
+/**
+ * Begins a time limit: at the deadline the calling thread is interrupted, wherever it is inside the scope, as by
+ * quell_interrupt(), once. The interrupt is delivered inside the scope or never: quell_timeout_end() takes back one that was
+ * not, so a limit ends nothing but its own code, however late it comes. `name` is for messages and is copied; it may be NULL.
+ *
+ * Scopes nest, with masks and shields too, which hold this interrupt back as any other. At QUELL_NOW the first
+ * interruption point is interrupted; at QUELL_FOREVER none, until quell_timeout_reschedule(). Does not block.
+ *
+ *     quell_scope limit = quell_timeout_begin(quell_after(QUELL_SECONDS(2)), "request");
+ *     quell_status status = answer(request);          // returns what its calls return
+ *     status = quell_timeout_end(limit, status);      // QUELL_TIMED_OUT, if it was the limit that ended it
+ *
+ * Returns the scope, for quell_timeout_end().
+ */
+quell_scope quell_timeout_begin(quell_deadline deadline,
+                                const char *name);
+
+/**
+ * Ends a time limit, the innermost scope of the calling thread, with what came out of the code inside. Afterwards nothing that
+ * the limit has sent is pending, and it sends nothing more. Does not block; no interruption point.
+ *
+ * Returns what there is to pass on. QUELL_OK if `status` is that, whatever the time. QUELL_TIMED_OUT if `status` is another, and
+ * the limit's interrupt was delivered inside; quell_last_error() names the limit. Otherwise `status` itself: the interrupt of
+ * somebody else, or of an outer limit, stays what it is.
+ *
+ * QUELL_MISNESTED: nothing has changed; the scope is not the innermost one, or has ended, or belongs to another thread.
+ * QUELL_INVALID: nothing has changed; the scope is no time limit, or `status` no status.
+ */
+quell_status quell_timeout_end(quell_scope scope,
+                               int32_t status);
+
+/**
+ * Whether the calling thread is in this time limit, and its interrupt was delivered inside: tells whose interrupt it was that
+ * a call has just returned with, where limits nest. Does not block.
+ */
+bool quell_timeout_reached(quell_scope scope);
+
+/**
+ * Gives a time limit of the calling thread another deadline. Does not block.
+ *
+ * QUELL_OK. QUELL_TOO_LATE: the old one has passed, and its interrupt was sent. QUELL_MISNESTED: the scope has ended, or belongs
+ * to another thread. QUELL_INVALID: it is no time limit.
+ */
+quell_status quell_timeout_reschedule(quell_scope scope,
+                                      quell_deadline deadline);
 
 /**
  * Makes a free Lock, to be freed with quell_lock_free(). Does not block.
@@ -622,11 +781,21 @@ quell_lock *quell_rlock_new(void);
  * Takes the lock; waits for it until the deadline.
  *
  * Interruption point, if it has to wait. QUELL_OK: the calling thread has it. QUELL_INTERRUPTED, QUELL_TIMED_OUT: it does
- * not. QUELL_DEADLOCK: it is a Lock, and the calling thread has it already.
+ * not. QUELL_DEADLOCK: it is a Lock, and the calling thread has it already; or, with quell_set_detection(), the wait would never
+ * end.
  */
 QUELL_MUST_USE
 quell_status quell_lock_acquire(quell_lock *lock,
                                 quell_deadline deadline);
+
+/**
+ * quell_lock_acquire(), which this header makes this, called at `place`: words for reports of deadlocks, which must stay as long as
+ * the process lives, such as "main.c:12". NULL: none.
+ */
+QUELL_MUST_USE
+quell_status quell_lock_acquire_at(quell_lock *lock,
+                                   quell_deadline deadline,
+                                   const char *place);
 
 /**
  * Takes the lock if it is free, or an RLock of the calling thread. Does not block; no interruption point.
@@ -635,6 +804,13 @@ quell_status quell_lock_acquire(quell_lock *lock,
  */
 QUELL_MUST_USE
 quell_status quell_lock_try_acquire(quell_lock *lock);
+
+/**
+ * quell_lock_try_acquire(), which this header makes this, called at `place`; see quell_lock_acquire_at().
+ */
+QUELL_MUST_USE
+quell_status quell_lock_try_acquire_at(quell_lock *lock,
+                                       const char *place);
 
 /**
  * Releases the lock, once. Does not block; no interruption point.
@@ -830,6 +1006,23 @@ quell_queue *quell_queue_new(size_t capacity,
                              quell_destroy destroy);
 
 /**
+ * Makes a queue from which the item that was put last is got first; otherwise as quell_queue_new(). Does not block.
+ */
+quell_queue *quell_lifo_queue_new(size_t capacity,
+                                  quell_destroy destroy);
+
+/**
+ * Makes a queue from which the item is got first that comes before all others, as `compare` says, which is called with
+ * `context`; of equals, the one that was put first. Otherwise as quell_queue_new(). Does not block. NULL if `compare` is NULL.
+ *
+ * Items that wait for room are not yet in the queue, whatever their priority.
+ */
+quell_queue *quell_priority_queue_new(size_t capacity,
+                                      quell_compare compare,
+                                      void *context,
+                                      quell_destroy destroy);
+
+/**
  * Puts an item; waits for room until the deadline.
  *
  * Interruption point, if it has to wait. QUELL_OK: the item is the queue's, or a getter has it. QUELL_INTERRUPTED,
@@ -907,6 +1100,94 @@ quell_status quell_queue_shutdown(quell_queue *queue,
 quell_status quell_queue_free(quell_queue *queue);
 
 /**
+ * Switches the detection of deadlocks, for the whole process, from now on: one of quell_detection, but
+ * QUELL_DETECTION_ASK. Does not block.
+ *
+ * It is off at first, because on, acquiring and releasing a lock take some four times as long. Locks that were acquired before it
+ * was switched on, and not released since, have no holder that it knows of: switch it on before the threads start. What is
+ * found are circles of quell_lock_acquire() and quell_join(): all of them, at once, and nothing else.
+ *
+ * QUELL_OK. QUELL_INVALID: there is no such setting.
+ */
+quell_status quell_set_detection(int32_t detection);
+
+/**
+ * Switches the detection of deadlocks on, and has `judge` asked what to do about each. `destroy` is called with `context` when
+ * another setting has taken its place and nobody is in `judge` any more; it may be NULL. Does not block.
+ *
+ * QUELL_OK. QUELL_INVALID: `judge` is NULL; nothing has changed, and the context is still the caller's.
+ */
+quell_status quell_set_detection_asking(quell_judge judge,
+                                        void *context,
+                                        quell_destroy destroy);
+
+/**
+ * What was set last. Does not block.
+ */
+quell_detection quell_get_detection(void);
+
+/**
+ * Has `reporter` told of every deadlock that is found, before anything is done about it. NULL, as at first: those that are left as
+ * they are go to standard error. `destroy` is called with `context` when another has taken its place and nobody is in `reporter`
+ * any more; it may be NULL. Does not block. Always QUELL_OK.
+ */
+quell_status quell_set_reporter(quell_reporter reporter,
+                                void *context,
+                                quell_destroy destroy);
+
+/**
+ * Gives a lock a name, by which reports call it; it is copied. NULL takes it away. Does not block.
+ *
+ * QUELL_OK. QUELL_INVALID: the lock is NULL.
+ */
+quell_status quell_lock_set_name(quell_lock *lock, const char *name);
+
+/**
+ * Who waits for whom, of all threads that quell knows, whether detection is on or not: one of quell_format; anything else is
+ * QUELL_TEXT. Each line was true when it was looked at; threads go on meanwhile. Blocks for moments only.
+ *
+ * The string is the caller's, to be freed with quell_text_free(). NULL only for want of memory.
+ */
+char *quell_waits(int32_t format);
+
+/**
+ * A deadlock in words, as JSON or as a graph, as quell_waits(). NULL of NULL. Does not block.
+ */
+char *quell_deadlock_show(const quell_deadlock *deadlock, int32_t format);
+
+/**
+ * Frees a string that quell_waits() or quell_deadlock_show() has returned. NULL is ignored. Does not block.
+ */
+void quell_text_free(char *text);
+
+/**
+ * How many threads a deadlock has. 0 of NULL. Does not block.
+ */
+size_t quell_deadlock_count(const quell_deadlock *deadlock);
+
+/**
+ * The thread at a place of the circle, counted from 0. 0 if there is none. Does not block.
+ */
+quell_thread_id quell_deadlock_thread(const quell_deadlock *deadlock, size_t at);
+
+/**
+ * Whether the wait at a place of the circle has a deadline, which will end it. Does not block.
+ */
+bool quell_deadlock_is_limited(const quell_deadlock *deadlock, size_t at);
+
+/**
+ * Takes the deadlock because of which a call of the calling thread has failed last: after QUELL_DEADLOCK. NULL if there was none,
+ * it was taken, or the thread would have waited for itself alone, which is told without detection. The caller has it now, to be
+ * freed with quell_deadlock_free(). Does not block.
+ */
+quell_deadlock *quell_take_deadlock(void);
+
+/**
+ * Frees a deadlock that quell_take_deadlock() has returned. NULL is ignored. Does not block. Always QUELL_OK.
+ */
+quell_status quell_deadlock_free(quell_deadlock *deadlock);
+
+/**
  * Reads up to `size` bytes, as read(2): waits until there is something to read, or the deadline, and writes how much was read
  * to `count`, unless that is NULL. 0 is the end. With QUELL_NOW it reads what is there. A signal that the program handles
  * does not end it.
@@ -937,6 +1218,31 @@ quell_status quell_write(int fd,
                          quell_deadline deadline);
 
 /**
+ * quell_read() into several buffers, one after the other, as readv(2). Of more than 1024 of them, the others are left alone.
+ *
+ * Interruption point. As quell_read().
+ */
+QUELL_MUST_USE
+quell_status quell_readv(int fd,
+                         const struct iovec *buffers,
+                         int length,
+                         size_t *count,
+                         quell_deadline deadline);
+
+/**
+ * quell_write() from several buffers, one after the other, as writev(2). Of more than 1024 of them, the others are not
+ * written.
+ *
+ * Interruption point. As quell_write().
+ */
+QUELL_MUST_USE
+quell_status quell_writev(int fd,
+                          const struct iovec *buffers,
+                          int length,
+                          size_t *count,
+                          quell_deadline deadline);
+
+/**
  * Waits until one of `count` descriptors is ready, as poll(2), or the deadline, and writes how many are to `ready`, unless
  * that is NULL. With QUELL_NOW it only looks. A signal that the program handles does not end it.
  *
@@ -947,6 +1253,188 @@ quell_status quell_poll(struct pollfd *fds,
                         nfds_t count,
                         size_t *ready,
                         quell_deadline deadline);
+
+/**
+ * Waits until an epoll has events, as epoll_wait(2), or the deadline; writes `capacity` of them at most to `events`, and how
+ * many there are to `count`, unless that is NULL. With QUELL_NOW it only looks. A signal that the program handles does not
+ * end it.
+ *
+ * Interruption point. QUELL_OK: one at least. QUELL_INTERRUPTED, QUELL_TIMED_OUT: none was taken; those of an edge-triggered
+ * epoll are still there. QUELL_SYSTEM: errno says why.
+ */
+QUELL_MUST_USE
+quell_status quell_epoll_wait(int epoll,
+                              struct epoll_event *events,
+                              int capacity,
+                              size_t *count,
+                              quell_deadline deadline);
+
+/**
+ * Takes the next connection of a listening socket, as accept4(2): waits for one until the deadline. Writes its descriptor to
+ * `accepted`, which must not be NULL, and the peer's address to `address`, unless that is NULL: `length` says how much room is
+ * there, and then how long the whole address is. `flags` are accept4's, such as SOCK_CLOEXEC. With QUELL_NOW it takes one that
+ * is there.
+ *
+ * Interruption point. QUELL_OK. QUELL_INTERRUPTED, QUELL_TIMED_OUT: none was taken, the next one stays in the queue.
+ * QUELL_SYSTEM: errno says why.
+ */
+QUELL_MUST_USE
+quell_status quell_accept(int socket,
+                          struct sockaddr *address,
+                          uint32_t *length,
+                          int flags,
+                          int *accepted,
+                          quell_deadline deadline);
+
+/**
+ * Connects a socket, as connect(2): waits until the connection stands, or the deadline.
+ *
+ * Interruption point. QUELL_OK. QUELL_INTERRUPTED, QUELL_TIMED_OUT: a connection whose making had begun goes on in the kernel,
+ * and may stand already; quell_connected() waits for the rest, or close the socket. Over Unix sockets nothing goes on.
+ * QUELL_SYSTEM: errno says why.
+ */
+QUELL_MUST_USE
+quell_status quell_connect(int socket,
+                           const struct sockaddr *address,
+                           uint32_t length,
+                           quell_deadline deadline);
+
+/**
+ * Waits for a connection that is being made, until the deadline: after a quell_connect() that was interrupted, or a connect() of
+ * a socket that does not block.
+ *
+ * Interruption point. QUELL_OK: it stands. QUELL_INTERRUPTED, QUELL_TIMED_OUT: the making goes on. QUELL_SYSTEM: it has failed;
+ * errno says why.
+ */
+QUELL_MUST_USE
+quell_status quell_connected(int socket,
+                             quell_deadline deadline);
+
+/**
+ * Receives up to `size` bytes, as recv(2): waits until there is something, or the deadline, and writes how much it was to
+ * `count`, unless that is NULL. 0 is the end of a stream. With QUELL_NOW it receives what is there. With MSG_WAITALL, what has
+ * come when an interrupt or the deadline does is QUELL_OK.
+ *
+ * Interruption point. QUELL_OK: bytes that were received are never discarded, the interrupt stays pending. QUELL_INTERRUPTED,
+ * QUELL_TIMED_OUT: nothing was received. QUELL_SYSTEM: errno says why.
+ */
+QUELL_MUST_USE
+quell_status quell_recv(int socket,
+                        void *buffer,
+                        size_t size,
+                        int flags,
+                        size_t *count,
+                        quell_deadline deadline);
+
+/**
+ * quell_recv(), and from whom, as recvfrom(2): writes the address to `address`, unless that is NULL; `length` says how much room
+ * is there, and then how long the whole address is.
+ *
+ * Interruption point. As quell_recv().
+ */
+QUELL_MUST_USE
+quell_status quell_recvfrom(int socket,
+                            void *buffer,
+                            size_t size,
+                            int flags,
+                            struct sockaddr *address,
+                            uint32_t *length,
+                            size_t *count,
+                            quell_deadline deadline);
+
+/**
+ * quell_recv() with everything that a message can have: several buffers, an address, ancillary data, as recvmsg(2).
+ *
+ * Interruption point. As quell_recv(). Descriptors that a message brings come with QUELL_OK only.
+ */
+QUELL_MUST_USE
+quell_status quell_recvmsg(int socket,
+                           struct msghdr *message,
+                           int flags,
+                           size_t *count,
+                           quell_deadline deadline);
+
+/**
+ * Sends up to `size` bytes, as send(2) with MSG_NOSIGNAL: waits until there is room for some, or the deadline, and writes how
+ * many were sent to `count`, unless that is NULL; that may be fewer. With QUELL_NOW it sends what there is room for. If the peer
+ * is gone, QUELL_SYSTEM and EPIPE; there is no SIGPIPE.
+ *
+ * Interruption point. QUELL_OK: bytes that were sent are always told, the interrupt stays pending. QUELL_INTERRUPTED,
+ * QUELL_TIMED_OUT: nothing was sent. QUELL_SYSTEM: errno says why.
+ */
+QUELL_MUST_USE
+quell_status quell_send(int socket,
+                        const void *buffer,
+                        size_t size,
+                        int flags,
+                        size_t *count,
+                        quell_deadline deadline);
+
+/**
+ * quell_send() to this address, as sendto(2).
+ *
+ * Interruption point. As quell_send().
+ */
+QUELL_MUST_USE
+quell_status quell_sendto(int socket,
+                          const void *buffer,
+                          size_t size,
+                          int flags,
+                          const struct sockaddr *address,
+                          uint32_t length,
+                          size_t *count,
+                          quell_deadline deadline);
+
+/**
+ * quell_send() with everything that a message can have, as sendmsg(2).
+ *
+ * Interruption point. As quell_send(). Descriptors go with QUELL_OK only.
+ */
+QUELL_MUST_USE
+quell_status quell_sendmsg(int socket,
+                           const struct msghdr *message,
+                           int flags,
+                           size_t *count,
+                           quell_deadline deadline);
+
+/**
+ * Opens a file, as open(2) with O_CLOEXEC, and writes its descriptor to `fd`, which must not be NULL. Waits for what has to
+ * wait for its other end, such as a FIFO, until the deadline. `mode` counts if the file is made.
+ *
+ * Interruption point. QUELL_OK. QUELL_INTERRUPTED, QUELL_TIMED_OUT: nothing was opened; a file that was to be made may have
+ * been. QUELL_SYSTEM: errno says why.
+ */
+QUELL_MUST_USE
+quell_status quell_open(const char *path,
+                        int flags,
+                        mode_t mode,
+                        int *fd,
+                        quell_deadline deadline);
+
+/**
+ * Locks a file, or frees it, as flock(2): waits while others have it, until the deadline. With QUELL_NOW, or LOCK_NB in
+ * `operation`, it only tries; with the latter, QUELL_SYSTEM and EWOULDBLOCK say that others have it.
+ *
+ * Interruption point. QUELL_OK. QUELL_INTERRUPTED, QUELL_TIMED_OUT: it is not locked by this; a lock that was to be converted
+ * may be lost, as flock(2) says. QUELL_SYSTEM: errno says why.
+ */
+QUELL_MUST_USE
+quell_status quell_flock(int fd,
+                         int operation,
+                         quell_deadline deadline);
+
+/**
+ * Locks a range of a file, or frees it, as fcntl(2) with `command` F_SETLKW, or F_OFD_SETLKW for a lock of the open file:
+ * waits while others have it, until the deadline. With QUELL_NOW it only tries.
+ *
+ * Interruption point. QUELL_OK. QUELL_INTERRUPTED, QUELL_TIMED_OUT: nothing has changed. QUELL_INVALID: another command.
+ * QUELL_SYSTEM: errno says why; EDEADLK, if processes would wait for each other.
+ */
+QUELL_MUST_USE
+quell_status quell_fcntl_lock(int fd,
+                              int command,
+                              const struct flock *range,
+                              quell_deadline deadline);
 
 /**
  * Waits for a child process, as waitpid(2), or until the deadline; writes which one it was to `waited` and its status to
@@ -1002,6 +1490,38 @@ int quell_get_signal(void);
 void quell_after_fork_child(void);
 
 /**
+ * Keeps a lock through every fork from now on, until it is freed: fork() waits for the few instructions that another thread may
+ * need to finish changing it, and in the child nobody waits for it any more when fork() returns. Who holds it, holds it there
+ * too. Keeping it again changes nothing. Does not block for longer than a fork takes.
+ */
+quell_status quell_lock_keep(quell_lock *lock);
+
+/**
+ * The same as quell_lock_keep(), for a condition.
+ */
+quell_status quell_condition_keep(quell_condition *condition);
+
+/**
+ * The same as quell_lock_keep(), for a semaphore.
+ */
+quell_status quell_semaphore_keep(quell_semaphore *semaphore);
+
+/**
+ * The same as quell_lock_keep(), for an event.
+ */
+quell_status quell_event_keep(quell_event *event);
+
+/**
+ * The same as quell_lock_keep(), for a barrier.
+ */
+quell_status quell_barrier_keep(quell_barrier *barrier);
+
+/**
+ * The same as quell_lock_keep(), for a queue. The items stay, and the queue is whole.
+ */
+quell_status quell_queue_keep(quell_queue *queue);
+
+/**
  * In the child of a fork: the lock is free, whoever had it or waited, the calling thread included.
  */
 quell_status quell_lock_after_fork(quell_lock *lock);
@@ -1029,7 +1549,7 @@ quell_status quell_barrier_after_fork(quell_barrier *barrier);
 
 /**
  * In the child of a fork: nobody waits at the queue. Its items stay. A queue that another thread was in the middle of
- * changing at the very moment of the fork stays locked, as in POSIX.
+ * changing at the very moment of the fork stays locked, unless it is kept: see quell_queue_keep().
  */
 quell_status quell_queue_after_fork(quell_queue *queue);
 
@@ -1038,3 +1558,17 @@ quell_status quell_queue_after_fork(quell_queue *queue);
 #endif  // __cplusplus
 
 #endif  /* QUELL_H */
+
+/*
+ * Calls tell where they are made, for reports of deadlocks, unless QUELL_NO_PLACES is defined before this file is included. The
+ * functions themselves are there too, for pointers to them: `&quell_lock_acquire`.
+ */
+#if !defined(QUELL_NO_PLACES)
+#define QUELL_WORDS_(x) #x
+#define QUELL_WORDS(x) QUELL_WORDS_(x)
+/** Where this is in the program: "file.c:12". */
+#define QUELL_PLACE __FILE__ ":" QUELL_WORDS(__LINE__)
+#define quell_lock_acquire(lock, deadline) quell_lock_acquire_at(lock, deadline, QUELL_PLACE)
+#define quell_lock_try_acquire(lock) quell_lock_try_acquire_at(lock, QUELL_PLACE)
+#define quell_join(thread, result, deadline) quell_join_at(thread, result, deadline, QUELL_PLACE)
+#endif

@@ -18,8 +18,8 @@ pub type quell_action = Option<extern "C" fn(*mut c_void)>;
 /// If one of them gives up (it is interrupted, or its deadline passes), the others would wait for ever. So that breaks the
 /// barrier: all who wait, and all who come, get QUELL_BROKEN, until somebody resets it.
 pub struct quell_barrier {
-    barrier: Barrier<Box<dyn Fn() + Send + Sync>>,
-    waiting: Waiting,
+    pub(crate) barrier: Barrier<Box<dyn Fn() + Send + Sync>>,
+    pub(crate) waiting: Waiting,
 }
 
 /// Makes a barrier for so many threads, to be freed with quell_barrier_free(). The last to arrive calls `action(argument)`,

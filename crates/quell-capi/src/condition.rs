@@ -5,6 +5,7 @@ use crate::object::{Waiting, free, hand_out, hold};
 use crate::status::quell_status::QUELL_NOT_OWNER;
 use crate::status::{Failure, call, call_for, quell_status};
 use crate::time::{quell_deadline, until};
+use quell_core::deadlock::called_from;
 use quell_core::{Condition, Wait};
 
 /// A place to wait, with a lock released, for something to change under that lock. Also called a condition variable.
@@ -13,8 +14,8 @@ use quell_core::{Condition, Wait};
 /// had the lock, so look again. A notification that competes with an interrupt or a deadline is never lost: it went to this
 /// waiter, which returns QUELL_OK, or to the next.
 pub struct quell_condition {
-    condition: Condition,
-    waiting: Waiting,
+    pub(crate) condition: Condition,
+    pub(crate) waiting: Waiting,
 }
 
 /// Makes a condition, to be freed with quell_condition_free(). Does not block.
@@ -53,7 +54,8 @@ pub unsafe extern "C" fn quell_condition_wait(
             let mut depth = 0;
             let release = || depth = lock.raw.release_save().expect("this thread owns it");
             let waited = condition.condition.wait_releasing(release, &until(deadline));
-            let taken = lock.raw.acquire_restore(depth, &Wait::new().shielded());
+            let again = || lock.raw.acquire_restore(depth, &Wait::new().shielded());
+            let taken = called_from("quell_condition_wait()", again);
             debug_assert!(taken.is_ok(), "nothing else ends this wait");
             waited
         };

@@ -7,8 +7,8 @@ use quell_core::Event;
 
 /// A flag that threads wait for. Clear at first; once set, it stays so until it is cleared.
 pub struct quell_event {
-    event: Event,
-    waiting: Waiting,
+    pub(crate) event: Event,
+    pub(crate) waiting: Waiting,
 }
 
 /// Makes a clear event, to be freed with quell_event_free(). Does not block.

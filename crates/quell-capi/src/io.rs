@@ -1,14 +1,15 @@
-//! System calls that can be interrupted: on Linux, on 64-bit processors.
+//! System calls that can be interrupted: bytes in and out of descriptors, and waiting for them. On 64-bit Linux, as all that
+//! follow.
 
 use crate::object::{answer, null};
 use crate::status::quell_status::{QUELL_INTERNAL, QUELL_TIMED_OUT};
-use crate::status::{Failure, call, call_for, quell_status};
+use crate::status::{Failure, call, quell_status};
 use crate::time::{quell_deadline, until};
-use libc::{c_int, c_long, nfds_t, pid_t, pollfd};
+use libc::{c_int, epoll_event, iovec, nfds_t, pollfd};
 use quell_core::CallError;
-use quell_core::syscall::{self, PollFd, Setup};
+use quell_core::syscall::{self, PollFd};
 use std::ffi::c_void;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
@@ -79,6 +80,62 @@ pub unsafe extern "C" fn quell_write(
     })
 }
 
+/// quell_read() into several buffers, one after the other, as readv(2). Of more than 1024 of them, the others are left alone.
+///
+/// Interruption point. As quell_read().
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn quell_readv(
+    fd: c_int,
+    buffers: *const iovec,
+    length: c_int,
+    count: *mut usize,
+    deadline: quell_deadline,
+) -> quell_status {
+    call("quell_readv", || {
+        // SAFETY: the caller's promise: so many are there.
+        let buffers = unsafe { vectors(buffers, length) }?;
+        let mut mine: Vec<IoSliceMut<'_>> = Vec::with_capacity(buffers.len().min(IOV_MAX));
+        // SAFETY: an IoSliceMut is an iovec. The caller's promise: what it points to may be written. Only the kernel does.
+        let buffer =
+            |buffer: &iovec| unsafe { std::mem::transmute::<iovec, IoSliceMut<'_>>(*buffer) };
+        mine.extend(buffers.iter().take(IOV_MAX).map(buffer));
+        // SAFETY: the caller's promise: nobody closes it meanwhile.
+        let fd = unsafe { descriptor(fd) }?;
+        let read = syscall::readv(fd, &mut mine, &until(deadline))?;
+        // SAFETY: the caller's promise: NULL or a place for it.
+        unsafe { answer(count, read) };
+        Ok(())
+    })
+}
+
+/// quell_write() from several buffers, one after the other, as writev(2). Of more than 1024 of them, the others are not
+/// written.
+///
+/// Interruption point. As quell_write().
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn quell_writev(
+    fd: c_int,
+    buffers: *const iovec,
+    length: c_int,
+    count: *mut usize,
+    deadline: quell_deadline,
+) -> quell_status {
+    call("quell_writev", || {
+        // SAFETY: the caller's promise: so many are there.
+        let buffers = unsafe { vectors(buffers, length) }?;
+        // SAFETY: an IoSlice is an iovec. The caller's promise: what they point to may be read.
+        let buffers = unsafe { &*(std::ptr::from_ref(buffers) as *const [IoSlice<'_>]) };
+        // SAFETY: the caller's promise: nobody closes it meanwhile.
+        let fd = unsafe { descriptor(fd) }?;
+        let written = syscall::writev(fd, buffers, &until(deadline))?;
+        // SAFETY: the caller's promise: NULL or a place for it.
+        unsafe { answer(count, written) };
+        Ok(())
+    })
+}
+
 /// Waits until one of `count` descriptors is ready, as poll(2), or the deadline, and writes how many are to `ready`, unless
 /// that is NULL. With QUELL_NOW it only looks. A signal that the program handles does not end it.
 ///
@@ -114,85 +171,39 @@ pub unsafe extern "C" fn quell_poll(
     })
 }
 
-/// Waits for a child process, as waitpid(2), or until the deadline; writes which one it was to `waited` and its status to
-/// `status`, unless those are NULL. With QUELL_NOW it only looks. With WNOHANG in `options` too; there, QUELL_OK and a
-/// `waited` of 0 say that there was nothing. A signal that the program handles does not end it.
+/// Waits until an epoll has events, as epoll_wait(2), or the deadline; writes `capacity` of them at most to `events`, and how
+/// many there are to `count`, unless that is NULL. With QUELL_NOW it only looks. A signal that the program handles does not
+/// end it.
 ///
-/// Interruption point. QUELL_OK. QUELL_INTERRUPTED, QUELL_TIMED_OUT: the child is still there to be waited for.
-/// QUELL_SYSTEM: errno says why.
+/// Interruption point. QUELL_OK: one at least. QUELL_INTERRUPTED, QUELL_TIMED_OUT: none was taken; those of an edge-triggered
+/// epoll are still there. QUELL_SYSTEM: errno says why.
 #[must_use]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn quell_waitpid(
-    child: pid_t,
-    status: *mut c_int,
-    options: c_int,
-    waited: *mut pid_t,
+pub unsafe extern "C" fn quell_epoll_wait(
+    epoll: c_int,
+    events: *mut epoll_event,
+    capacity: c_int,
+    count: *mut usize,
     deadline: quell_deadline,
 ) -> quell_status {
-    call("quell_waitpid", || {
-        let (which, what) = syscall::waitpid(child, options, &until(deadline))?;
+    call("quell_epoll_wait", || {
+        let capacity = usize::try_from(capacity).ok().filter(|capacity| *capacity > 0);
+        let capacity =
+            capacity.ok_or_else(|| Failure::invalid("there is no room for one event"))?;
+        let events = NonNull::new(events).ok_or_else(|| null("room for events"))?;
+        // SAFETY: the caller's promise: so many may be written. Only the kernel does.
+        let events = unsafe { std::slice::from_raw_parts_mut(events.as_ptr(), capacity) };
+        // SAFETY: the caller's promise: nobody closes it meanwhile.
+        let epoll = unsafe { descriptor(epoll) }?;
+        let found = syscall::epoll_wait(epoll, events, &until(deadline))?;
         // SAFETY: the caller's promise: NULL or a place for it.
-        unsafe {
-            answer(waited, which);
-            answer(status, what);
-        }
+        unsafe { answer(count, found) };
         Ok(())
     })
-}
-
-/// Makes any other system call, by its number (`SYS_accept4`, say), with `arguments`, which has six places; and writes what the
-/// kernel answered to `result`, unless that is NULL. The deadline is kept by quell; one that has passed keeps the call from
-/// being made. A call that a signal of the program has ended with EINTR is made again with the same arguments.
-///
-/// Interruption point. QUELL_OK: the call has done something, if only in part, and the interrupt stays pending.
-/// QUELL_INTERRUPTED, QUELL_TIMED_OUT: it has done nothing, as far as the kernel keeps that promise for the call: the book
-/// has a table. QUELL_SYSTEM: errno says why.
-///
-/// The call must return in this thread to where it was made: no fork, vfork, clone that shares the stack, rt_sigreturn.
-#[must_use]
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn quell_syscall(
-    number: c_long,
-    arguments: *const usize,
-    result: *mut isize,
-    deadline: quell_deadline,
-) -> quell_status {
-    call("quell_syscall", || {
-        if arguments.is_null() {
-            return Err(null("list of arguments"));
-        }
-        // SAFETY: the caller's promise: six of them.
-        let arguments = unsafe { arguments.cast::<[usize; 6]>().read() };
-        // SAFETY: the caller's promise: they are what the call expects.
-        let answered = unsafe { syscall::call(number, arguments, &until(deadline)) }?;
-        // SAFETY: the caller's promise: NULL or a place for it.
-        unsafe { answer(result, answered.cast_signed()) };
-        Ok(())
-    })
-}
-
-/// Chooses the signal that ends system calls, instead of SIGURG: a real-time signal, or a standard one whose default is to be
-/// ignored. To be called before the first system call is made through quell, once. A handler that the program has for it
-/// goes on being called. Does not block.
-///
-/// QUELL_OK. QUELL_INVALID: it is too late, or there is no such signal; nothing has changed.
-#[unsafe(no_mangle)]
-pub extern "C" fn quell_set_signal(signal: c_int) -> quell_status {
-    call("quell_set_signal", || {
-        let setup = Setup::new().signal(signal);
-        setup.install().map_err(|error| Failure::invalid(error.to_string()))
-    })
-}
-
-/// The signal that ends system calls; installs its handler, if that has not been done. 0 if it cannot be had. Do not block
-/// it in threads that are to be interrupted in system calls. Does not block.
-#[unsafe(no_mangle)]
-pub extern "C" fn quell_get_signal() -> c_int {
-    call_for("quell_get_signal", 0, || Ok(syscall::signal()))
 }
 
 /// The first of `size` bytes.
-fn bytes(start: *mut c_void, size: usize) -> Result<NonNull<u8>, Failure> {
+pub(crate) fn bytes(start: *mut c_void, size: usize) -> Result<NonNull<u8>, Failure> {
     if size > isize::MAX as usize {
         return Err(Failure::invalid(format!("{size} bytes do not fit into memory")));
     }
@@ -203,11 +214,27 @@ fn bytes(start: *mut c_void, size: usize) -> Result<NonNull<u8>, Failure> {
     }
 }
 
+/// More of them in one call are an error in the kernel.
+const IOV_MAX: usize = libc::UIO_MAXIOV as usize;
+
+/// # Safety
+/// So many are there, or none.
+unsafe fn vectors<'a>(buffers: *const iovec, length: c_int) -> Result<&'a [iovec], Failure> {
+    let length = usize::try_from(length)
+        .map_err(|_| Failure::invalid(format!("{length} is no number of buffers")))?;
+    match NonNull::new(buffers.cast_mut()) {
+        // SAFETY: the caller's promise.
+        Some(start) => Ok(unsafe { std::slice::from_raw_parts(start.as_ptr(), length) }),
+        None if length == 0 => Ok(&[]),
+        None => Err(null("list of buffers")),
+    }
+}
+
 /// A descriptor, if it can be one.
 ///
 /// # Safety
 /// If it is open, it stays so as long as what is returned.
-unsafe fn descriptor<'a>(fd: c_int) -> Result<BorrowedFd<'a>, Failure> {
+pub(crate) unsafe fn descriptor<'a>(fd: c_int) -> Result<BorrowedFd<'a>, Failure> {
     if fd < 0 {
         return Err(Failure::system(&io::Error::from_raw_os_error(libc::EBADF)));
     }

@@ -24,6 +24,8 @@ pub mod interrupt;
 
 pub mod scope;
 
+pub mod timeout;
+
 pub mod lock;
 
 pub mod condition;
@@ -36,8 +38,22 @@ pub mod barrier;
 
 pub mod queue;
 
+pub mod deadlock;
+
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub mod io;
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub mod socket;
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub mod file;
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub mod process;
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub mod syscall;
 
 pub mod fork;
 

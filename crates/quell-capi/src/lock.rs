@@ -4,7 +4,10 @@ use crate::object::{Waiting, borrow, free, hand_out, hold};
 use crate::status::quell_status::{QUELL_BUSY, QUELL_DEADLOCK, QUELL_NOT_OWNER};
 use crate::status::{Failure, call, call_for, quell_status};
 use crate::time::{quell_deadline, until};
-use quell_core::{NotOwner, RawRLock};
+use quell_core::{NotOwner, RawRLock, deadlock};
+use std::ffi::{CStr, c_char};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A lock: one thread at a time has it. Made by quell_lock_new(), or by quell_rlock_new() for one that its owner may take
 /// again, and is free when it was released as often. Only the owner releases it.
@@ -15,6 +18,8 @@ pub struct quell_lock {
     pub(crate) raw: RawRLock,
     pub(crate) waiting: Waiting,
     reentrant: bool,
+    /// Whether it was given a name, which stands elsewhere, by its address.
+    named: AtomicBool,
 }
 
 impl quell_lock {
@@ -28,6 +33,24 @@ impl quell_lock {
             return Err(Failure::new(QUELL_DEADLOCK, what));
         }
         Ok(())
+    }
+
+    pub(crate) fn set_name(&self, name: Option<&str>) {
+        // Relaxed: who frees it knows of every call on it.
+        self.named.store(name.is_some(), Relaxed);
+        let given = deadlock::name(&self.raw, name.unwrap_or_default());
+        match name {
+            Some(_) => given.keep(),
+            None => drop(given),
+        }
+    }
+}
+
+impl Drop for quell_lock {
+    fn drop(&mut self) {
+        if self.named.load(Relaxed) {
+            self.set_name(None);
+        }
     }
 }
 
@@ -51,32 +74,71 @@ pub extern "C" fn quell_rlock_new() -> *mut quell_lock {
 
 fn make(function: &'static str, reentrant: bool) -> *mut quell_lock {
     call_for(function, std::ptr::null_mut(), || {
-        Ok(hand_out(quell_lock { raw: RawRLock::new(), waiting: Waiting::new(), reentrant }))
+        let (raw, waiting, named) = (RawRLock::new(), Waiting::new(), AtomicBool::new(false));
+        Ok(hand_out(quell_lock { raw, waiting, reentrant, named }))
     })
 }
 
 /// Takes the lock; waits for it until the deadline.
 ///
 /// Interruption point, if it has to wait. QUELL_OK: the calling thread has it. QUELL_INTERRUPTED, QUELL_TIMED_OUT: it does
-/// not. QUELL_DEADLOCK: it is a Lock, and the calling thread has it already.
+/// not. QUELL_DEADLOCK: it is a Lock, and the calling thread has it already; or, with quell_set_detection(), the wait would never
+/// end.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn quell_lock_acquire(
     lock: *mut quell_lock,
     deadline: quell_deadline,
 ) -> quell_status {
+    // SAFETY: as the caller promises.
+    call("quell_lock_acquire", || unsafe { acquire(lock, deadline, "quell_lock_acquire()") })
+}
+
+/// quell_lock_acquire(), which this header makes this, called at `place`: words for reports of deadlocks, which must stay as long as
+/// the process lives, such as "main.c:12". NULL: none.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn quell_lock_acquire_at(
+    lock: *mut quell_lock,
+    deadline: quell_deadline,
+    place: *const c_char,
+) -> quell_status {
     call("quell_lock_acquire", || {
-        // SAFETY: the caller's promise: NULL or a lock. It is not freed before this thread has it, or has given up: who
-        // frees it knows that.
-        let free = unsafe { borrow(lock, "lock") }?;
-        free.check()?;
-        if free.raw.try_lock() {
-            return Ok(());
-        }
-        // SAFETY: as above.
-        let lock = unsafe { hold(lock, "lock") }?;
-        Ok(lock.waiting.during(|| lock.raw.lock_with(&until(deadline)))?)
+        // SAFETY: as the caller promises.
+        unsafe { acquire(lock, deadline, words(place, "quell_lock_acquire()")) }
     })
+}
+
+/// # Safety
+/// As quell_lock_acquire().
+unsafe fn acquire(
+    lock: *mut quell_lock,
+    deadline: quell_deadline,
+    place: &'static str,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise: NULL or a lock. It is not freed before this thread has it, or has given up: who
+    // frees it knows that.
+    let free = unsafe { borrow(lock, "lock") }?;
+    free.check()?;
+    if deadlock::called_from(place, || free.raw.try_lock()) {
+        return Ok(());
+    }
+    // SAFETY: as above.
+    let lock = unsafe { hold(lock, "lock") }?;
+    let wait = || lock.raw.lock_with(&until(deadline));
+    Ok(deadlock::called_from(place, || lock.waiting.during(wait))?)
+}
+
+/// What the caller says of its place.
+///
+/// # Safety
+/// NULL, or a string that ends, and stays.
+pub(crate) unsafe fn words(place: *const c_char, otherwise: &'static str) -> &'static str {
+    if place.is_null() {
+        return otherwise;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(place) }.to_str().unwrap_or(otherwise)
 }
 
 /// Takes the lock if it is free, or an RLock of the calling thread. Does not block; no interruption point.
@@ -85,12 +147,31 @@ pub unsafe extern "C" fn quell_lock_acquire(
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn quell_lock_try_acquire(lock: *mut quell_lock) -> quell_status {
+    // SAFETY: as the caller promises.
+    call("quell_lock_try_acquire", || unsafe { try_acquire(lock, "quell_lock_try_acquire()") })
+}
+
+/// quell_lock_try_acquire(), which this header makes this, called at `place`; see quell_lock_acquire_at().
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn quell_lock_try_acquire_at(
+    lock: *mut quell_lock,
+    place: *const c_char,
+) -> quell_status {
     call("quell_lock_try_acquire", || {
-        // SAFETY: the caller's promise: NULL or a lock.
-        let lock = unsafe { borrow(lock, "lock") }?;
-        let mine = !lock.reentrant && lock.raw.is_owned();
-        if !mine && lock.raw.try_lock() { Ok(()) } else { Err(QUELL_BUSY.into()) }
+        // SAFETY: as the caller promises.
+        unsafe { try_acquire(lock, words(place, "quell_lock_try_acquire()")) }
     })
+}
+
+/// # Safety
+/// As quell_lock_try_acquire().
+unsafe fn try_acquire(lock: *mut quell_lock, place: &'static str) -> Result<(), Failure> {
+    // SAFETY: the caller's promise: NULL or a lock.
+    let lock = unsafe { borrow(lock, "lock") }?;
+    let mine = !lock.reentrant && lock.raw.is_owned();
+    let taken = !mine && deadlock::called_from(place, || lock.raw.try_lock());
+    if taken { Ok(()) } else { Err(QUELL_BUSY.into()) }
 }
 
 /// Releases the lock, once. Does not block; no interruption point.

@@ -1,4 +1,4 @@
-//! The queue of pointers.
+//! The queues of pointers: first in first out, last in first out, by priority. One type, of whatever order.
 
 use crate::object::{Waiting, answer, free, hand_out, hold, null};
 use crate::reason::quell_destroy;
@@ -7,24 +7,157 @@ use crate::status::quell_status::{
 };
 use crate::status::{Failure, call, call_for, quell_status};
 use crate::time::{quell_deadline, until};
-use quell_core::{GetError, PutError, Queue};
-use std::ffi::c_void;
+use quell_core::fork::Keep;
+use quell_core::{GetError, LifoQueue, PriorityQueue, PutError, Queue, Wait};
+use std::cmp::Ordering;
+use std::ffi::{c_int, c_void};
 use std::mem::ManuallyDrop;
 
-/// A queue of pointers, first in, first out, for any number of threads at both ends. NULL is an item like any other.
+/// Compares two items of a queue by priority, with the context that the queue was made with: less than 0 if the first comes
+/// before the second, more than 0 if it comes after it, 0 if they are equals. For the items of one queue it must always give the
+/// same order. It is called by puts and gets, in their threads, inside the queue: it must be short, and must not call quell.
+pub type quell_compare = Option<
+    extern "C" fn(first: *const c_void, second: *const c_void, context: *mut c_void) -> c_int,
+>;
+
+/// A queue of pointers, for any number of threads at both ends. Made by quell_queue_new() (first in, first out),
+/// quell_lifo_queue_new() (last in, first out) or quell_priority_queue_new(). NULL is an item like any other.
 ///
 /// An item belongs to the queue from the moment that a put returns QUELL_OK until a get returns it; a put that
 /// ends otherwise leaves it to the caller. What is still in the queue when that is freed, or shut down immediately, goes to
 /// the queue's destructor, once each, with nothing locked. No item is lost and none comes twice, whatever interrupts,
 /// deadlines and shut-downs come.
 pub struct quell_queue {
-    queue: Queue<Item>,
+    pub(crate) queue: Order,
     destroy: quell_destroy,
-    waiting: Waiting,
+    pub(crate) waiting: Waiting,
+}
+
+/// The core's queues.
+pub(crate) enum Order {
+    Fifo(Queue<Item>),
+    Lifo(LifoQueue<Item>),
+    Priority(PriorityQueue<Ranked>, Rank),
+}
+
+/// The same for each of them, that of the core's method. An item goes in and comes out as such.
+macro_rules! each {
+    ($order:expr, $queue:ident => $call:expr) => {
+        match $order {
+            Order::Fifo($queue) => $call,
+            Order::Lifo($queue) => $call,
+            Order::Priority($queue, _) => $call,
+        }
+    };
+}
+
+/// How the items of a queue by priority are compared.
+#[derive(Clone, Copy)]
+pub(crate) struct Rank {
+    compare: extern "C" fn(*const c_void, *const c_void, *mut c_void) -> c_int,
+    context: *mut c_void,
+}
+
+// SAFETY: quell only carries the context; the program knows that its function is called in every thread that uses the queue.
+unsafe impl Send for Rank {}
+// SAFETY: as above.
+unsafe impl Sync for Rank {}
+
+/// An item that has a priority.
+pub(crate) struct Ranked {
+    item: Item,
+    rank: Rank,
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Ranked) -> Ordering {
+        let Rank { compare, context } = self.rank;
+        compare(self.item.pointer, other.item.pointer, context).cmp(&0)
+    }
+}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Ranked) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Ranked) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Ranked {}
+
+/// What a queue has of an item.
+trait Carries {
+    fn into_item(self) -> Item;
+}
+
+impl Carries for Item {
+    fn into_item(self) -> Item {
+        self
+    }
+}
+
+impl Carries for Ranked {
+    fn into_item(self) -> Item {
+        self.item
+    }
+}
+
+impl Order {
+    fn put(&self, item: Item, wait: &Wait) -> Result<(), PutError<Item>> {
+        match self {
+            Order::Fifo(queue) => queue.put_with(item, wait),
+            Order::Lifo(queue) => queue.put_with(item, wait),
+            Order::Priority(queue, rank) => {
+                queue.put_with(Ranked { item, rank: *rank }, wait).map_err(unranked)
+            }
+        }
+    }
+
+    fn try_put(&self, item: Item) -> Result<(), PutError<Item>> {
+        match self {
+            Order::Fifo(queue) => queue.try_put(item),
+            Order::Lifo(queue) => queue.try_put(item),
+            Order::Priority(queue, rank) => {
+                queue.try_put(Ranked { item, rank: *rank }).map_err(unranked)
+            }
+        }
+    }
+}
+
+impl Keep for Order {
+    fn hold(&self) {
+        each!(self, queue => queue.hold());
+    }
+
+    unsafe fn release(&self) {
+        // SAFETY: it is held, as this is.
+        each!(self, queue => unsafe { queue.release() });
+    }
+
+    fn forget_waiters(&self) {
+        each!(self, queue => queue.forget_waiters());
+    }
+}
+
+fn unranked(error: PutError<Ranked>) -> PutError<Item> {
+    match error {
+        PutError::Full(ranked) => PutError::Full(ranked.item),
+        PutError::ShutDown(ranked) => PutError::ShutDown(ranked.item),
+        PutError::TimedOut(ranked) => PutError::TimedOut(ranked.item),
+        PutError::Signalled(ranked) => PutError::Signalled(ranked.item),
+        PutError::Interrupted(ranked, interrupted) => {
+            PutError::Interrupted(ranked.item, interrupted)
+        }
+    }
 }
 
 /// A pointer that the queue owns; dropped, it goes to the destructor.
-struct Item {
+pub(crate) struct Item {
     pointer: *mut c_void,
     destroy: quell_destroy,
 }
@@ -93,9 +226,41 @@ impl From<GetError> for Failure {
 #[unsafe(no_mangle)]
 pub extern "C" fn quell_queue_new(capacity: usize, destroy: quell_destroy) -> *mut quell_queue {
     call_for("quell_queue_new", std::ptr::null_mut(), || {
-        let queue = Queue::bounded(capacity);
-        Ok(hand_out(quell_queue { queue, destroy, waiting: Waiting::new() }))
+        Ok(make(Order::Fifo(Queue::bounded(capacity)), destroy))
     })
+}
+
+/// Makes a queue from which the item that was put last is got first; otherwise as quell_queue_new(). Does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn quell_lifo_queue_new(
+    capacity: usize,
+    destroy: quell_destroy,
+) -> *mut quell_queue {
+    call_for("quell_lifo_queue_new", std::ptr::null_mut(), || {
+        Ok(make(Order::Lifo(LifoQueue::bounded(capacity)), destroy))
+    })
+}
+
+/// Makes a queue from which the item is got first that comes before all others, as `compare` says, which is called with
+/// `context`; of equals, the one that was put first. Otherwise as quell_queue_new(). Does not block. NULL if `compare` is NULL.
+///
+/// Items that wait for room are not yet in the queue, whatever their priority.
+#[unsafe(no_mangle)]
+pub extern "C" fn quell_priority_queue_new(
+    capacity: usize,
+    compare: quell_compare,
+    context: *mut c_void,
+    destroy: quell_destroy,
+) -> *mut quell_queue {
+    call_for("quell_priority_queue_new", std::ptr::null_mut(), || {
+        let compare = compare.ok_or_else(|| null("function that compares"))?;
+        let queue = PriorityQueue::bounded(capacity);
+        Ok(make(Order::Priority(queue, Rank { compare, context }), destroy))
+    })
+}
+
+fn make(queue: Order, destroy: quell_destroy) -> *mut quell_queue {
+    hand_out(quell_queue { queue, destroy, waiting: Waiting::new() })
 }
 
 /// Puts an item; waits for room until the deadline.
@@ -114,7 +279,7 @@ pub unsafe extern "C" fn quell_queue_put(
         let queue = unsafe { hold(queue, "queue") }?;
         match queue.queue.try_put(queue.item(item)) {
             Err(PutError::Full(item)) => {
-                Ok(queue.waiting.during(|| queue.queue.put_with(item, &until(deadline)))?)
+                Ok(queue.waiting.during(|| queue.queue.put(item, &until(deadline)))?)
             }
             other => Ok(other?),
         }
@@ -154,12 +319,11 @@ pub unsafe extern "C" fn quell_queue_get(
         if item.is_null() {
             return Err(null("place for the item"));
         }
-        let got = match queue.queue.try_get() {
-            Err(GetError::Empty) => {
-                queue.waiting.during(|| queue.queue.get_with(&until(deadline)))?
-            }
-            other => other?,
-        };
+        let wait = || until(deadline);
+        let got: Item = each!(&queue.queue, inner => match inner.try_get() {
+            Err(GetError::Empty) => queue.waiting.during(|| inner.get_with(&wait()))?.into_item(),
+            other => other?.into_item(),
+        });
         // SAFETY: the caller's promise: a place for it.
         unsafe { answer(item, got.into_pointer()) };
         Ok(())
@@ -182,7 +346,7 @@ pub unsafe extern "C" fn quell_queue_try_get(
         if item.is_null() {
             return Err(null("place for the item"));
         }
-        let got = queue.queue.try_get()?;
+        let got: Item = each!(&queue.queue, inner => inner.try_get()?.into_item());
         // SAFETY: the caller's promise: a place for it.
         unsafe { answer(item, got.into_pointer()) };
         Ok(())
@@ -195,7 +359,7 @@ pub unsafe extern "C" fn quell_queue_try_get(
 pub unsafe extern "C" fn quell_queue_size(queue: *const quell_queue) -> usize {
     call_for("quell_queue_size", 0, || {
         // SAFETY: the caller's promise: NULL or a queue.
-        Ok(unsafe { hold(queue, "queue") }?.queue.len())
+        Ok(each!(&unsafe { hold(queue, "queue") }?.queue, inner => inner.len()))
     })
 }
 
@@ -209,7 +373,8 @@ pub unsafe extern "C" fn quell_queue_task_done(queue: *mut quell_queue) -> quell
         // SAFETY: the caller's promise: NULL or a queue.
         let queue = unsafe { hold(queue, "queue") }?;
         let what = "a task was reported done more often than items were put";
-        queue.queue.task_done().map_err(|_| Failure::new(QUELL_OVERFLOW, what))
+        each!(&queue.queue, inner => inner.task_done())
+            .map_err(|_| Failure::new(QUELL_OVERFLOW, what))
     })
 }
 
@@ -225,7 +390,8 @@ pub unsafe extern "C" fn quell_queue_join(
     call("quell_queue_join", || {
         // SAFETY: the caller's promise: NULL or a queue.
         let queue = unsafe { hold(queue, "queue") }?;
-        Ok(queue.waiting.during(|| queue.queue.join_with(&until(deadline)))?)
+        let join = || each!(&queue.queue, inner => inner.join_with(&until(deadline)));
+        Ok(queue.waiting.during(join)?)
     })
 }
 
@@ -239,7 +405,8 @@ pub unsafe extern "C" fn quell_queue_shutdown(
 ) -> quell_status {
     call("quell_queue_shutdown", || {
         // SAFETY: the caller's promise: NULL or a queue.
-        unsafe { hold(queue, "queue") }?.queue.shutdown(immediate);
+        let queue = unsafe { hold(queue, "queue") }?;
+        each!(&queue.queue, inner => inner.shutdown(immediate));
         Ok(())
     })
 }
@@ -257,7 +424,7 @@ pub unsafe extern "C" fn quell_queue_free(queue: *mut quell_queue) -> quell_stat
 
 impl quell_queue {
     pub(crate) fn forget_waiters_after_fork(&self) {
-        self.queue.forget_waiters_after_fork();
+        each!(&self.queue, inner => inner.forget_waiters_after_fork());
         self.waiting.forget();
     }
 }

@@ -7,7 +7,7 @@
 
 use crate::object::{borrow, hand_out};
 use crate::status::{Failure, call_for};
-use quell_core::{Interrupt, Interrupted};
+use quell_core::{Interrupt, Interrupted, Reached};
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::Arc;
@@ -75,9 +75,16 @@ thread_local! {
 
 /// Keeps the reason for the thread it was delivered to, and says what happened.
 pub(crate) fn delivered(interrupted: Interrupted) -> String {
-    // Every interrupt that this library sends has one.
-    let Ok(Reason(reason)) = interrupted.into_interrupt().downcast::<Reason>() else {
-        return "interrupted".to_owned();
+    let reason = match interrupted.into_interrupt().downcast::<Reason>() {
+        Ok(Reason(reason)) => reason,
+        // A time limit's, which has words only.
+        Err(other) => {
+            let words =
+                other.downcast_ref::<Reached>().map(ToString::to_string).unwrap_or_default();
+            let message = CString::new(words.replace('\0', " ")).ok();
+            let (data, destroy) = (std::ptr::null_mut(), None);
+            Arc::new(quell_reason { message, words, data, destroy })
+        }
     };
     let what = match reason.message {
         Some(_) => format!("interrupted: {}", reason.words),

@@ -4,6 +4,7 @@ use crate::object::{Waiting, free, hand_out, hold};
 use crate::status::quell_status::{QUELL_BUSY, QUELL_OVERFLOW};
 use crate::status::{Failure, call, call_for, quell_status};
 use crate::time::{quell_deadline, until};
+use quell_core::fork::Keep;
 use quell_core::{BoundedSemaphore, Permit, Semaphore, Wait, WaitError};
 
 /// The most permits that the core's semaphores count.
@@ -12,11 +13,11 @@ const MOST: u32 = (1 << 30) - 1;
 /// A number of permits. Who takes some has them until they are given back, by any thread; when there are too few, it waits.
 /// Made by quell_semaphore_new(), or by quell_bounded_semaphore_new() for one that never has more than at first.
 pub struct quell_semaphore {
-    kind: Kind,
-    waiting: Waiting,
+    pub(crate) kind: Kind,
+    pub(crate) waiting: Waiting,
 }
 
-enum Kind {
+pub(crate) enum Kind {
     Plain(Semaphore),
     Bounded(BoundedSemaphore),
 }
@@ -68,6 +69,32 @@ impl Kind {
                 semaphore.release(count);
                 Ok(())
             }
+        }
+    }
+}
+
+impl Keep for Kind {
+    fn hold(&self) {
+        match self {
+            Kind::Plain(semaphore) => semaphore.hold(),
+            Kind::Bounded(semaphore) => semaphore.hold(),
+        }
+    }
+
+    unsafe fn release(&self) {
+        // SAFETY: it is held, as this is.
+        unsafe {
+            match self {
+                Kind::Plain(semaphore) => Keep::release(semaphore),
+                Kind::Bounded(semaphore) => Keep::release(semaphore),
+            }
+        }
+    }
+
+    fn forget_waiters(&self) {
+        match self {
+            Kind::Plain(semaphore) => semaphore.forget_waiters(),
+            Kind::Bounded(semaphore) => semaphore.forget_waiters(),
         }
     }
 }

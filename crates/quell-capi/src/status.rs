@@ -3,6 +3,7 @@
 //! Every exported function that can fail runs its body in [`call`] or [`call_for`]. A [`Failure`] becomes the status that
 //! is returned and the thread's last error, which is put into words only if somebody asks.
 
+use crate::deadlock::failed;
 use crate::reason::delivered;
 use quell_core::{Interrupted, WaitError};
 use std::any::Any;
@@ -55,6 +56,13 @@ pub enum quell_status {
 use quell_status::*;
 
 impl quell_status {
+    /// The status with this number, if there is one.
+    pub(crate) fn from_number(number: i32) -> Option<quell_status> {
+        const LAST: i32 = QUELL_INTERNAL as i32;
+        // SAFETY: the enum has every number from 0 to its last.
+        (0..=LAST).contains(&number).then(|| unsafe { std::mem::transmute(number) })
+    }
+
     /// In words, and what to do; both with a NUL at the end.
     fn words(self) -> &'static CStr {
         match self {
@@ -67,7 +75,7 @@ impl quell_status {
             QUELL_SHUT_DOWN => c"the queue is shut down",
             QUELL_BROKEN => c"the barrier is broken",
             QUELL_NOT_OWNER => c"the calling thread does not hold the lock",
-            QUELL_DEADLOCK => c"the calling thread would wait for itself",
+            QUELL_DEADLOCK => c"threads would wait for each other, for ever",
             QUELL_OVERFLOW => c"more was given back than was taken",
             QUELL_MISNESTED => c"the scope is not the innermost one",
             QUELL_TOO_LATE => c"too late: the interrupt has come to its end",
@@ -171,7 +179,7 @@ impl From<WaitError> for Failure {
         match error {
             WaitError::TimedOut => QUELL_TIMED_OUT.into(),
             WaitError::Interrupted(interrupted) => interrupted.into(),
-            WaitError::Deadlock(deadlock) => Failure::new(QUELL_DEADLOCK, deadlock.to_string()),
+            WaitError::Deadlock(deadlock) => Failure::new(QUELL_DEADLOCK, failed(deadlock)),
             WaitError::Signalled => {
                 Failure::new(QUELL_INTERNAL, "the wait did not ask for signals")
             }
@@ -224,12 +232,7 @@ pub(crate) fn call_for<T>(
 /// A status in words, such as "the queue is full". Static; never null. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn quell_strerror(status: i32) -> *const c_char {
-    const LAST: i32 = QUELL_INTERNAL as i32;
-    let words = match status {
-        // SAFETY: the enum has every number from 0 to its last.
-        0..=LAST => unsafe { std::mem::transmute::<i32, quell_status>(status) }.words(),
-        _ => c"not a status of quell",
-    };
+    let words = quell_status::from_number(status).map_or(c"not a status of quell", |s| s.words());
     words.as_ptr()
 }
 

@@ -1,10 +1,12 @@
 //! Threads: ids, starting, joining; and threads that somebody else has started.
 
+use crate::lock::words;
 use crate::object::{answer, borrow, free, hand_out, hold};
 use crate::reason::text;
 use crate::status::quell_status::{QUELL_DEADLOCK, QUELL_EXITED, QUELL_INVALID};
 use crate::status::{Failure, call, call_for, quell_status};
 use crate::time::{quell_deadline, until};
+use quell_core::deadlock::called_from;
 use quell_core::{Thread, ThreadId};
 use std::ffi::{c_char, c_void};
 use std::num::NonZeroU64;
@@ -189,8 +191,8 @@ unsafe fn builder(options: &quell_spawn_options) -> Result<quell_core::thread::B
 /// threads may join a thread, any number of times. Of a thread that quell has not started, the result is NULL.
 ///
 /// Interruption point, if it has to wait; the thread waited for is not touched by that. QUELL_OK, QUELL_INTERRUPTED,
-/// QUELL_TIMED_OUT; QUELL_DEADLOCK of the calling thread itself; QUELL_EXITED if it ended without a result: the process was forked while it ran, and
-/// it exists in the parent only.
+/// QUELL_TIMED_OUT. QUELL_DEADLOCK: it is the calling thread itself; or, with quell_set_detection(), the wait would never end.
+/// QUELL_EXITED: it ended without a result, because the process was forked while it ran, and it exists in the parent only.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn quell_join(
@@ -198,24 +200,47 @@ pub unsafe extern "C" fn quell_join(
     result: *mut *mut c_void,
     deadline: quell_deadline,
 ) -> quell_status {
-    call("quell_join", || {
-        // SAFETY: the caller's promise: NULL or a handle.
-        let handle = unsafe { hold(thread, "thread") }?;
-        if handle.thread == quell_core::current() {
-            return Err(Failure::new(QUELL_DEADLOCK, "a thread cannot wait for its own end"));
-        }
-        handle.thread.wait_ended(&until(deadline))?;
-        let returned = match &handle.origin {
-            Origin::Prepared(_) => Pointer(std::ptr::null_mut()),
-            Origin::Spawned(result) => *result.get().ok_or_else(|| {
-                let what = format!("{} does not exist in this process since fork", handle.thread);
-                Failure::new(QUELL_EXITED, what)
-            })?,
-        };
-        // SAFETY: the caller's promise: NULL or a place for it.
-        unsafe { answer(result, returned.0) };
-        Ok(())
-    })
+    // SAFETY: as the caller promises.
+    call("quell_join", || unsafe { join(thread, result, deadline, "quell_join()") })
+}
+
+/// quell_join(), which this header makes this, called at `place`; see quell_lock_acquire_at().
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn quell_join_at(
+    thread: *const quell_thread,
+    result: *mut *mut c_void,
+    deadline: quell_deadline,
+    place: *const c_char,
+) -> quell_status {
+    // SAFETY: as the caller promises.
+    call("quell_join", || unsafe { join(thread, result, deadline, words(place, "quell_join()")) })
+}
+
+/// # Safety
+/// As quell_join().
+unsafe fn join(
+    thread: *const quell_thread,
+    result: *mut *mut c_void,
+    deadline: quell_deadline,
+    place: &'static str,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise: NULL or a handle.
+    let handle = unsafe { hold(thread, "thread") }?;
+    if handle.thread == quell_core::current() {
+        return Err(Failure::new(QUELL_DEADLOCK, "a thread cannot wait for its own end"));
+    }
+    called_from(place, || handle.thread.wait_ended(&until(deadline)))?;
+    let returned = match &handle.origin {
+        Origin::Prepared(_) => Pointer(std::ptr::null_mut()),
+        Origin::Spawned(result) => *result.get().ok_or_else(|| {
+            let what = format!("{} does not exist in this process since fork", handle.thread);
+            Failure::new(QUELL_EXITED, what)
+        })?,
+    };
+    // SAFETY: the caller's promise: NULL or a place for it.
+    unsafe { answer(result, returned.0) };
+    Ok(())
 }
 
 /// The id of a handle's thread. 0 of NULL. Does not block.

@@ -99,7 +99,10 @@ fn the_report_names_threads_locks_and_places() {
     assert_eq!(deadlock.waits().len(), 2);
     for waiting in deadlock.waits() {
         assert!(matches!(&waiting.holder, Holder::Thread(other) if *other != waiting.thread));
-        assert!(waiting.at.unwrap().line() != waiting.taken_at.unwrap().line());
+        assert!(
+            waiting.at.unwrap().location().unwrap().line()
+                != waiting.taken_at.unwrap().location().unwrap().line()
+        );
         assert!(waiting.may_fail && !waiting.limited && waiting.since.is_some());
     }
     assert!(deadlock.waits().to_json().contains(r#""name":"the \"log\"""#));
@@ -327,7 +330,18 @@ fn a_lock_that_another_thread_frees_is_free() {
     }
     lock.lock().unwrap();
     let failed = lock.lock().unwrap_err();
-    let line = failed.deadlock().unwrap().waits().iter().next().unwrap().taken_at.unwrap().line();
+    let line = failed
+        .deadlock()
+        .unwrap()
+        .waits()
+        .iter()
+        .next()
+        .unwrap()
+        .taken_at
+        .unwrap()
+        .location()
+        .unwrap()
+        .line();
     assert!(line > 300, "where it was taken last: {line}");
     lock.unlock();
 }

@@ -62,11 +62,20 @@ fn every_kind_of_wait() {
             assert_eq!(waiting.holder, expected, "{kind:?}");
             let placed = matches!(kind, Kind::Lock | Kind::RLock | Kind::Thread);
             assert_eq!(waiting.at.is_some(), placed, "{kind:?}");
-            assert!(!placed || waiting.at.unwrap().file().ends_with("waits_are_shown.rs"));
+            assert!(
+                !placed
+                    || waiting
+                        .at
+                        .unwrap()
+                        .location()
+                        .unwrap()
+                        .file()
+                        .ends_with("waits_are_shown.rs")
+            );
             assert!(all.to_string().contains(&waiting.to_string()));
         }
         let first = all.of(threads[0].1.thread()).unwrap();
-        assert_eq!(first.at.unwrap().line(), line);
+        assert_eq!(first.at.unwrap().location().unwrap().line(), line);
         for (_, thread) in &threads {
             thread.thread().interrupt(Interrupt::new(()));
         }
@@ -107,7 +116,7 @@ fn who_holds_it_and_where_it_was_taken() {
         let all = waits();
         let first = all.of(one.thread()).unwrap();
         assert_eq!(first.holder, Holder::Thread(me.clone()));
-        assert_eq!(first.taken_at.unwrap().line(), taken_at);
+        assert_eq!(first.taken_at.unwrap().location().unwrap().line(), taken_at);
         let second = all.of(two.thread()).unwrap();
         assert_eq!(second.holder, Holder::Ended(ended));
         assert!(second.limited && !first.limited);

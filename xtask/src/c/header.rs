@@ -38,6 +38,30 @@ const MACROS: &str = "\
 
 /** What a quell_spawn_options begins with: `quell_spawn_options options = QUELL_SPAWN_OPTIONS;` */
 #define QUELL_SPAWN_OPTIONS {sizeof(quell_spawn_options), NULL, 0, false, false}
+
+/* Of <fcntl.h>, <sys/epoll.h>, <sys/socket.h> and <sys/uio.h>, for those who use them. A socklen_t is a uint32_t. */
+struct flock;
+struct epoll_event;
+struct iovec;
+struct msghdr;
+struct sockaddr;
+";
+
+/// Calls that say where they are made. At the end, so that the declarations are read before.
+const PLACES: &str = "\
+/*
+ * Calls tell where they are made, for reports of deadlocks, unless QUELL_NO_PLACES is defined before this file is included. The
+ * functions themselves are there too, for pointers to them: `&quell_lock_acquire`.
+ */
+#if !defined(QUELL_NO_PLACES)
+#define QUELL_WORDS_(x) #x
+#define QUELL_WORDS(x) QUELL_WORDS_(x)
+/** Where this is in the program: \"file.c:12\". */
+#define QUELL_PLACE __FILE__ \":\" QUELL_WORDS(__LINE__)
+#define quell_lock_acquire(lock, deadline) quell_lock_acquire_at(lock, deadline, QUELL_PLACE)
+#define quell_lock_try_acquire(lock) quell_lock_try_acquire_at(lock, QUELL_PLACE)
+#define quell_join(thread, result, deadline) quell_join_at(thread, result, deadline, QUELL_PLACE)
+#endif
 ";
 
 /// The header's text.
@@ -63,12 +87,17 @@ fn text() -> anyhow::Result<String> {
             .map(str::to_owned)
             .to_vec(),
         after_includes: Some(format!("\n{}", macros.trim_end())),
+        trailer: Some(PLACES.trim_end().to_owned()),
         documentation_style: DocumentationStyle::Doxy,
         usize_is_size_t: true,
         line_length: 100,
         tab_width: 4,
         export: ExportConfig {
-            rename: [("pollfd".to_owned(), "struct pollfd".to_owned())].into(),
+            // Numbers that the functions take and give, which C may get wrong.
+            include: ["quell_verdict", "quell_format"].map(str::to_owned).to_vec(),
+            rename: ["epoll_event", "flock", "iovec", "msghdr", "pollfd", "sockaddr"]
+                .map(|name| (name.to_owned(), format!("struct {name}")))
+                .into(),
             ..ExportConfig::default()
         },
         enumeration: EnumConfig { enum_class: false, ..EnumConfig::default() },

@@ -2,12 +2,14 @@
 
 use super::gate;
 use super::graph::{GRAPH, Graph, Step};
-use super::record::{Place, Want, What};
+use super::place::Place;
+use super::record::{Want, What};
 use super::report::{Deadlock, Waiting};
 use crate::park::ShortGuard;
 use crate::thread::{Thread, ThreadId, local};
 use crate::wait::Wait;
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -156,7 +158,7 @@ pub fn set_where(describer: Option<Arc<Describer>>) {
 pub(crate) fn want<'a>(
     me: &'a Thread,
     what: What,
-    place: Place,
+    location: &'static Location<'static>,
     wait: &Wait,
 ) -> Result<Wanting<'a>, Deadlock> {
     let looking = gate::is_on();
@@ -166,7 +168,7 @@ pub(crate) fn want<'a>(
     }
     let want = Want {
         what,
-        place,
+        place: Place::of(location),
         since: Instant::now(),
         limited: wait.deadline.is_some(),
         may_fail: wait.interruptible && local(|l| l.shield.get()) == 0,

@@ -91,6 +91,7 @@ mod gate;
 mod graph;
 mod judge;
 mod name;
+mod place;
 mod record;
 mod report;
 mod write;
@@ -100,6 +101,7 @@ pub use judge::{
     set_where,
 };
 pub use name::{Name, Named, name};
+pub use place::{Place, called_from};
 pub use report::{Deadlock, Holder, Kind, Waiting, Waits, waits};
 
 pub(crate) use gate::{HOLDER_BITS, free_word, number, with_number};

@@ -6,6 +6,7 @@
 
 use super::gate;
 use super::graph::GRAPH;
+use super::place::Place;
 use super::report::{Deadlock, Kind};
 use crate::park::Short;
 use crate::sync::{RawLock, RawRLock};
@@ -14,9 +15,6 @@ use std::panic::Location;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
-
-/// Where in a program something was called.
-pub(crate) type Place = &'static Location<'static>;
 
 /// What a thread wants: something that has a holder.
 #[derive(Clone)]
@@ -183,7 +181,8 @@ impl Drop for Asleep<'_> {
 }
 
 /// The current thread has taken a lock, with its number in the word.
-pub(crate) fn took(lock: &RawLock, place: Place) {
+pub(crate) fn took(lock: &RawLock, location: &'static Location<'static>) {
+    let place = Place::of(location);
     let hold = Hold { address: std::ptr::from_ref(lock).addr(), place };
     // A thread whose thread-locals are gone has no record.
     registered(|me| me.record().pages.lock().holds.push(hold));

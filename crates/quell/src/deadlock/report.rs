@@ -2,7 +2,8 @@
 
 use super::graph::GRAPH;
 use super::judge::Describer;
-use super::record::{Held, Place};
+use super::place::Place;
+use super::record::Held;
 use crate::thread::{Thread, ThreadId, enumerate, lookup, lookup_number};
 use std::fmt;
 use std::sync::Arc;

@@ -42,7 +42,7 @@ impl Waits {
             let from = thread_node(&mut out, &mut seen, &waiting.thread);
             let at = match (&waiting.description, waiting.at) {
                 (Some(description), _) => description.clone(),
-                (None, at) => at.map(ToString::to_string).unwrap_or_default(),
+                (None, at) => at.map(|at| at.to_string()).unwrap_or_default(),
             };
             if let (Kind::Thread, Holder::Thread(other)) = (waiting.kind, &waiting.holder) {
                 let to = thread_node(&mut out, &mut seen, other);
@@ -60,7 +60,7 @@ impl Waits {
                 }
                 Holder::Unknown | Holder::None => continue,
             };
-            let taken_at = waiting.taken_at.map(ToString::to_string).unwrap_or_default();
+            let taken_at = waiting.taken_at.map(|at| at.to_string()).unwrap_or_default();
             arrow(&mut out, &to, &holder, &taken_at);
         }
         out.push_str("}\n");
@@ -79,7 +79,7 @@ fn json(out: &mut String, waiting: &Waiting, now: Instant) {
     out.push_str(",\"name\":");
     json_text(out, waiting.name.as_deref());
     out.push_str("},\"at\":");
-    json_text(out, waiting.at.map(ToString::to_string).as_deref());
+    json_text(out, waiting.at.map(|at| at.to_string()).as_deref());
     out.push_str(",\"seconds\":");
     match waiting.since {
         Some(since) => {
@@ -102,7 +102,7 @@ fn json(out: &mut String, waiting: &Waiting, now: Instant) {
         Holder::None => out.push_str("null"),
     }
     out.push_str(",\"taken_at\":");
-    json_text(out, waiting.taken_at.map(ToString::to_string).as_deref());
+    json_text(out, waiting.taken_at.map(|at| at.to_string()).as_deref());
     out.push_str(",\"description\":");
     json_text(out, waiting.description.as_deref());
     out.push('}');

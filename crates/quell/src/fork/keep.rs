@@ -12,26 +12,55 @@ use crate::sync::{
 use crate::wait::Goal;
 use std::sync::{Arc, Weak};
 
-/// What can be [kept](keep) through a fork: the queues, and every primitive of [`sync`](crate::sync).
-pub trait Keep: Sealed {}
-
-impl<K: Sealed> Keep for K {}
-
-/// Implemented here only.
-pub trait Sealed: Send + Sync + 'static {
-    /// Waits until nobody is in the middle of changing it, and keeps it so.
-    #[doc(hidden)]
+/// What can be [kept](keep) through a fork: the queues, every primitive of [`sync`](crate::sync), and what is made of
+/// those, which passes each call on to all of its parts:
+///
+/// ```
+/// use quell::fork::{self, Keep};
+/// use quell::{Event, Queue};
+/// use std::sync::Arc;
+///
+/// struct Service {
+///     jobs: Queue<u32>,
+///     ready: Event,
+/// }
+///
+/// impl Keep for Service {
+///     fn hold(&self) {
+///         self.jobs.hold();
+///         self.ready.hold();
+///     }
+///
+///     unsafe fn release(&self) {
+///         // SAFETY: they are held, as this is.
+///         unsafe {
+///             self.jobs.release();
+///             self.ready.release();
+///         }
+///     }
+///
+///     fn forget_waiters(&self) {
+///         self.jobs.forget_waiters();
+///         self.ready.forget_waiters();
+///     }
+/// }
+///
+/// let service = Arc::new(Service { jobs: Queue::unbounded(), ready: Event::new() });
+/// fork::keep(&service);
+/// ```
+///
+/// The methods are called around a fork, and are not for other uses.
+pub trait Keep: Send + Sync + 'static {
+    /// Before a fork: waits until nobody is in the middle of changing it, and keeps it so.
     fn hold(&self);
 
-    /// Undoes `hold`.
+    /// After a fork, in the parent and in the child: undoes [`hold`](Keep::hold).
     ///
     /// # Safety
     /// It is held, by this thread or by the one that it is a copy of.
-    #[doc(hidden)]
     unsafe fn release(&self);
 
-    /// In the child: forgets who waited.
-    #[doc(hidden)]
+    /// In the child, after [`release`](Keep::release): forgets who waited.
     fn forget_waiters(&self);
 }
 
@@ -39,8 +68,8 @@ pub trait Sealed: Send + Sync + 'static {
 pub struct Kept(Held);
 
 enum Held {
-    Shared(Weak<dyn Sealed>),
-    Static(&'static dyn Sealed),
+    Shared(Weak<dyn Keep>),
+    Static(&'static dyn Keep),
 }
 
 impl<K: Keep> From<&Arc<K>> for Kept {
@@ -78,12 +107,12 @@ struct List {
 
 /// One of them, for as long as it is held.
 enum Alive {
-    Shared(Arc<dyn Sealed>),
-    Static(&'static dyn Sealed),
+    Shared(Arc<dyn Keep>),
+    Static(&'static dyn Keep),
 }
 
 impl Alive {
-    fn get(&self) -> &dyn Sealed {
+    fn get(&self) -> &dyn Keep {
         match self {
             Alive::Shared(shared) => &**shared,
             Alive::Static(lasting) => *lasting,
@@ -144,10 +173,10 @@ pub(super) fn release() {
 
 /// After fork, in the child.
 pub(super) fn release_in_child() {
-    done(Sealed::forget_waiters);
+    done(Keep::forget_waiters);
 }
 
-fn done(then: impl Fn(&dyn Sealed)) {
+fn done(then: impl Fn(&dyn Keep)) {
     // SAFETY: locked in `hold`, which has forgotten the guard.
     let mut list = unsafe { LIST.resume() };
     let held = std::mem::take(&mut list.held);
@@ -161,7 +190,7 @@ fn done(then: impl Fn(&dyn Sealed)) {
     drop(held);
 }
 
-impl<T: Send + 'static, K: Kind<T> + 'static> Sealed for QueueOf<T, K> {
+impl<T: Send + 'static, K: Kind<T> + 'static> Keep for QueueOf<T, K> {
     fn hold(&self) {
         self.hold_for_fork();
     }
@@ -179,7 +208,7 @@ impl<T: Send + 'static, K: Kind<T> + 'static> Sealed for QueueOf<T, K> {
 /// For what has one wait queue, which `$queue` finds.
 macro_rules! keep_queue {
     ($([$($generic:tt)*] $Type:ty, $queue:expr;)*) => {$(
-        impl $($generic)* Sealed for $Type {
+        impl $($generic)* Keep for $Type {
             fn hold(&self) {
                 let queue: fn(&Self) -> &crate::wait::WaitQueue = $queue;
                 queue(self).hold();
@@ -206,5 +235,5 @@ keep_queue! {
     [] Event, |event| event.queue();
     [] Semaphore, |semaphore| semaphore.queue();
     [] BoundedSemaphore, |semaphore| semaphore.queue();
-    [] Barrier, |barrier| barrier.queue();
+    [<A: Fn() + Send + Sync + 'static>] Barrier<A>, |barrier| barrier.queue();
 }

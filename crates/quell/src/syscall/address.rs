@@ -57,6 +57,33 @@ impl Address {
         Ok(address)
     }
 
+    /// The bytes of a `sockaddr`, of whatever family, as they are.
+    ///
+    /// # Errors
+    /// If they are more than any address has (128 bytes on Linux).
+    pub fn from_bytes(bytes: &[u8]) -> io::Result<Address> {
+        let mut address = Address::empty();
+        if bytes.len() > address.length as usize {
+            let (count, most) = (bytes.len(), address.length);
+            let words = format!("{count} bytes are no address: none has more than {most}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
+        }
+        // SAFETY: they fit, and are the storage's own.
+        unsafe {
+            let to = (&raw mut address.storage).cast::<u8>();
+            ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+        }
+        address.length = bytes.len() as libc::socklen_t;
+        Ok(address)
+    }
+
+    /// The bytes of its `sockaddr`.
+    pub fn as_bytes(&self) -> &[u8] {
+        let length = (self.length as usize).min(mem::size_of::<libc::sockaddr_storage>());
+        // SAFETY: the storage was zeroed, so all of its bytes are there.
+        unsafe { std::slice::from_raw_parts((&raw const self.storage).cast(), length) }
+    }
+
     /// The family, such as `libc::AF_INET`.
     pub fn family(&self) -> i32 {
         self.storage.ss_family.into()
@@ -159,6 +186,8 @@ mod tests {
             let inet = text.parse().unwrap();
             assert_eq!(Address::from(inet).to_inet(), Some(inet));
             assert!(Address::from(inet).to_path().is_none());
+            let bytes = Address::from(inet).as_bytes().to_vec();
+            assert_eq!(Address::from_bytes(&bytes).unwrap().to_inet(), Some(inet));
         }
         let unix = Address::unix("/run/x").unwrap();
         assert_eq!(unix.to_path(), Some(Path::new("/run/x")));
@@ -172,5 +201,7 @@ mod tests {
         assert!(Address::unix("x".repeat(107)).is_ok());
         assert!(Address::unix("x".repeat(108)).is_err());
         assert!(Address::unix("a\0b").is_err());
+        assert!(Address::from_bytes(&[0; 128]).is_ok());
+        assert!(Address::from_bytes(&[0; 129]).is_err());
     }
 }
