@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -102,7 +103,11 @@ static const struct {
     {"send", send_},         {"sendmsg", sendmsg_}, {"accept", accept_}, {"connect", connect_},   {"epoll_wait", epoll_},
     {"open", open_},         {"flock", flock_},     {"fcntl_lock", range_},
 };
-enum { KINDS = sizeof calls / sizeof *calls };
+
+/* All of them; but valgrind does not know that F_OFD_SETLKW blocks, and stops every thread until it is over. */
+static size_t kinds(void) {
+    return sizeof calls / sizeof *calls - (getenv("QUELL_VALGRIND") != NULL);
+}
 
 static void fill(int fd) {
     CHECK_EQUAL(0, fcntl(fd, F_SETFL, O_NONBLOCK));
@@ -185,12 +190,12 @@ static void *caller(void *argument) {
 static void every_call_is_reached(void) {
     uint64_t random = 5;
     arrange();
-    for (size_t kind = 0; kind < KINDS; kind++) {
+    for (size_t kind = 0; kind < kinds(); kind++) {
         struct round round = {.kind = kind, .rounds = stress(2000)};
         quell_thread *thread = start(caller, &round);
         for (long i = 0; i < round.rounds; i++) {
-            while (atomic_load(&round.begun) <= i && quell_thread_is_alive(quell_thread_get_id(thread))) {
-            }
+            while (atomic_load(&round.begun) <= i && quell_thread_is_alive(quell_thread_get_id(thread)))
+                sched_yield();
             spin(below(&random, 3000));
             quell_receipt *receipt = NULL;
             quell_outcome outcome = QUELL_PENDING;
@@ -242,7 +247,7 @@ static void nothing_was_done(void) {
 
 static void deadlines(void) {
     arrange();
-    for (size_t kind = 0; kind < KINDS; kind++) {
+    for (size_t kind = 0; kind < kinds(); kind++) {
         quell_deadline at = quell_after(QUELL_MILLISECONDS(5));
         if (!CHECK_STATUS(QUELL_TIMED_OUT, calls[kind].call(&place, at)))
             printf("   that was the call: %s\n", calls[kind].name);
@@ -256,7 +261,7 @@ static void deadlines(void) {
 /* A shield holds interrupts back from each; a mask does not, because a call blocks. */
 static void in_masks_and_shields(void) {
     arrange();
-    for (size_t kind = 0; kind < KINDS; kind++) {
+    for (size_t kind = 0; kind < kinds(); kind++) {
         quell_scope shield = quell_shield_begin();
         CHECK_OK(interrupt_with(quell_thread_self(), "early", NULL));
         if (!CHECK_STATUS(QUELL_TIMED_OUT, calls[kind].call(&place, quell_after(QUELL_MILLISECONDS(2)))))

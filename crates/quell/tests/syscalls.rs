@@ -10,5 +10,9 @@ mod calls;
 mod common;
 #[path = "calls/guarantees.rs"]
 mod guarantees;
+#[path = "calls/rules.rs"]
+mod rules;
+#[path = "calls/signals.rs"]
+mod signals;
 
 const MECHANISM: quell::syscall::Mechanism = quell::syscall::Mechanism::Stub;

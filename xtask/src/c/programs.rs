@@ -202,6 +202,7 @@ fn runs(way: Way, name: &str, program: &Path, filter: Option<&String>) -> anyhow
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("runner");
     if way == Way::Valgrind {
+        command.env("QUELL_VALGRIND", "1");
         command.args(["valgrind", "--quiet", "--error-exitcode=9", "--fair-sched=yes"]);
         if name == "fork" {
             // What the threads of the parent had is lost in the child, as it must be.

@@ -7,7 +7,7 @@ use quell::{CallError, Wait};
 use std::cell::Cell;
 use std::ffi::{CString, c_int, c_void};
 use std::fs::File;
-use std::io::{IoSliceMut, Write};
+use std::io::{IoSlice, IoSliceMut, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -86,6 +86,7 @@ pub(crate) fn kinds() -> Vec<(&'static str, Blocks)> {
         ("read", read()),
         ("readv", readv()),
         ("write", write()),
+        ("writev", writev()),
         ("poll", poll()),
         ("ppoll", ppoll()),
         ("select", select()),
@@ -146,6 +147,15 @@ fn write() -> Blocks {
     Box::new(move |wait| {
         let _open = &reader;
         syscall::write(&writer, &[1; 8], wait).map(never)
+    })
+}
+
+fn writev() -> Blocks {
+    let (reader, writer) = full_pipe();
+    Box::new(move |wait| {
+        let _open = &reader;
+        let (a, b) = ([1; 4], [2; 4]);
+        syscall::writev(&writer, &[IoSlice::new(&a), IoSlice::new(&b)], wait).map(never)
     })
 }
 
