@@ -13,7 +13,7 @@ usage: cargo xtask CHORE [OPTIONS]
   lint      formatting, clippy, ruff, documentation, links, licences and sources of dependencies
   ci        lint, then test
   bench     measure: `bench core` sets the core beside other crates, `bench python` the package beside the standard
-            library on each interpreter; writes bench/results and the book's chapter
+            library on each interpreter, `bench run` the command beside `python`; writes bench/results and the book's chapter
   header    write the C header, crates/quell-capi/include/quell.h
   install-c PREFIX
             build libquell and install it, its header and its pkg-config file into PREFIX/lib and PREFIX/include
@@ -35,7 +35,7 @@ options of sanitize: --filter and --stress as above, without which the counts ar
 options of bench
   --rows TEXT       only rows with TEXT in their name; given again: with all of them
   --quick           a first impression in seconds; writes nothing
-  --only VERSION    python: as above
+  --only VERSION    python, run: as above
 
 environment
   QUELL_PYTHONS     the interpreters to use instead of all that are found: paths or names, separated by ':'
@@ -79,6 +79,7 @@ pub(crate) enum Side {
     #[default]
     Core,
     Python,
+    Run,
 }
 
 /// What to measure, and how long.
@@ -250,12 +251,13 @@ fn sanitize(words: &[String]) -> Result<Chore, String> {
 /// What follows `bench`.
 fn bench(words: &[String]) -> Result<Chore, String> {
     let Some((suite, rest)) = words.split_first() else {
-        return Err("bench needs to know what: core or python".into());
+        return Err("bench needs to know what: core, python or run".into());
     };
     let side = match suite.as_str() {
         "core" => Side::Core,
         "python" => Side::Python,
-        other => return Err(format!("bench knows core and python, not {other:?}")),
+        "run" => Side::Run,
+        other => return Err(format!("bench knows core, python and run, not {other:?}")),
     };
     let mut options = BenchOptions { side, ..BenchOptions::default() };
     let mut rest = rest.iter();
@@ -263,7 +265,7 @@ fn bench(words: &[String]) -> Result<Chore, String> {
         match argument.as_str() {
             "--quick" => options.quick = true,
             "--rows" => options.rows.push(rest.next().ok_or("--rows needs a value")?.clone()),
-            "--only" if side == Side::Python => {
+            "--only" if side != Side::Core => {
                 options.only.push(rest.next().ok_or("--only needs a value")?.clone());
             }
             other => match other.strip_prefix("--rows=") {
@@ -326,6 +328,8 @@ mod tests {
         assert_eq!(words("bench core --rows lock --quick --rows=long").unwrap(), wanted);
         let Ok(Chore::Bench(python)) = words("bench python --only 3.12") else { panic!() };
         assert!(python.side == Side::Python && python.admits("3.12.1") && !python.admits("3.13.0"));
+        let Ok(Chore::Bench(run)) = words("bench run --only 3.12 --quick") else { panic!() };
+        assert!(run.side == Side::Run && run.quick && !run.admits("3.13.0"));
         assert!(words("bench").unwrap_err().contains("core"));
         assert!(words("bench ruby").unwrap_err().contains("ruby"));
         assert!(words("bench core --only 3.12").unwrap_err().contains("--only"));

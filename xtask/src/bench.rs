@@ -1,5 +1,5 @@
 //! `cargo xtask bench core` measures the core beside other crates, `cargo xtask bench python` the package beside the standard
-//! library on each interpreter; both bring the book's chapter up to date.
+//! library on each interpreter, `cargo xtask bench run` the command beside `python`; each brings the book's chapter up to date.
 //!
 //! The core's measuring is done by the package in `bench/`, which is a workspace of its own so that the crates it measures
 //! against stay out of `Cargo.lock`. It is built for the processors of a release, in a target folder of its own.
@@ -13,7 +13,7 @@ use crate::builds;
 use crate::pythons;
 use crate::session::{Kind, Session};
 use crate::suites;
-use crate::venv;
+use crate::venv::{self, Environment};
 use crate::workspace;
 
 /// The longest that measuring may take.
@@ -27,6 +27,7 @@ pub(crate) fn run(session: &mut Session, options: &BenchOptions) -> anyhow::Resu
     match options.side {
         Side::Core => core(session, options),
         Side::Python => python(session, options)?,
+        Side::Run => command(session, options)?,
     }
     Ok(())
 }
@@ -45,11 +46,9 @@ fn python(session: &mut Session, options: &BenchOptions) -> anyhow::Result<()> {
     let mut results = Vec::new();
     for (interpreter, environment) in &ready {
         let mut command = environment.command("python");
-        command.arg(script());
-        // Names that contain all of these.
-        let pattern: String = options.rows.iter().map(|text| format!("(?=.*{text})")).collect();
-        command.args(["--filter", &pattern]);
-        let result = workspace::bench_results_of(&interpreter.tag);
+        command.arg(script("python_primitives.py"));
+        command.args(["--filter", &pattern(options)]);
+        let result = workspace::bench_results_of("python", &interpreter.tag);
         match options.quick {
             true => command.args(["--reps", "5", "--milliseconds", "0.5"]),
             false => command.arg("--json").arg(&result),
@@ -58,22 +57,71 @@ fn python(session: &mut Session, options: &BenchOptions) -> anyhow::Result<()> {
             results.push(result);
         }
     }
-    // A part of the rows does not make a table.
-    if let (false, true, Some((_, environment))) =
-        (options.quick, options.rows.is_empty(), ready.first())
-    {
-        let mut command = environment.command("python");
-        command.arg(script()).arg("--book").arg(workspace::book().join("performance-python.md"));
-        session.step("bench: table", Kind::Chore, LIMIT, {
-            command.args(results);
-            command
-        });
-    }
+    let book = workspace::book().join("performance-python.md");
+    let environment = ready.first().map(|(_, environment)| environment);
+    table(session, options, environment, "python_primitives.py", book, results);
     Ok(())
 }
 
-fn script() -> PathBuf {
-    workspace::bench().join("python_primitives.py")
+/// As [`python`]: everything is built first.
+fn command(session: &mut Session, options: &BenchOptions) -> anyhow::Result<()> {
+    let found = pythons::find()?;
+    let tools = venv::tools(session, &found)?;
+    let mut ready = Vec::new();
+    for interpreter in found.iter().filter(|python| options.admits(&python.version)) {
+        let Some(environment) = venv::of(session, &tools, interpreter) else { continue };
+        if builds::extension(session, &tools, interpreter, &environment) {
+            let binary = builds::command(session, interpreter);
+            ready.push((interpreter, environment, binary));
+        }
+    }
+    let mut results = Vec::new();
+    for (interpreter, environment, binary) in &ready {
+        let mut command = environment.command("python");
+        command.arg(script("run_command.py")).args(["--filter", &pattern(options)]);
+        if let Some(binary) = binary {
+            command.arg("--binary").arg(binary);
+        }
+        let result = workspace::bench_results_of("run", &interpreter.tag);
+        match options.quick {
+            true => command.args(["--reps", "6"]),
+            false => command.arg("--json").arg(&result),
+        };
+        if session.step(format!("{}: bench", interpreter.tag), Kind::Chore, LIMIT, command) {
+            results.push(result);
+        }
+    }
+    let book = workspace::book().join("run.md");
+    let environment = ready.first().map(|(_, environment, _)| environment);
+    table(session, options, environment, "run_command.py", book, results);
+    Ok(())
+}
+
+/// Names that contain all of what the options name.
+fn pattern(options: &BenchOptions) -> String {
+    options.rows.iter().map(|text| format!("(?=.*{text})")).collect()
+}
+
+/// Writes what a script has measured into the book, unless it is a part of the rows, which does not make a table.
+fn table(
+    session: &mut Session,
+    options: &BenchOptions,
+    environment: Option<&Environment>,
+    name: &str,
+    book: PathBuf,
+    results: Vec<PathBuf>,
+) {
+    if options.quick || !options.rows.is_empty() {
+        return;
+    }
+    let Some(environment) = environment else { return };
+    let mut command = environment.command("python");
+    command.arg(script(name)).arg("--book").arg(book).args(results);
+    session.step("bench: table", Kind::Chore, LIMIT, command);
+}
+
+fn script(name: &str) -> PathBuf {
+    workspace::bench().join(name)
 }
 
 fn core(session: &mut Session, options: &BenchOptions) {

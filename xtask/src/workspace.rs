@@ -78,9 +78,9 @@ pub(crate) fn bench_results() -> PathBuf {
     bench().join("results/core.json")
 }
 
-/// What was measured of the package on one interpreter.
-pub(crate) fn bench_results_of(tag: &str) -> PathBuf {
-    bench().join(format!("results/python-{tag}.json"))
+/// What was measured on one interpreter: of the package (`python`) or of the command (`run`).
+pub(crate) fn bench_results_of(what: &str, tag: &str) -> PathBuf {
+    bench().join(format!("results/{what}-{tag}.json"))
 }
 
 /// The sources of the book.

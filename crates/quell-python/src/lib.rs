@@ -6,6 +6,7 @@
 //! first asks for it ([`lazy`]).
 
 mod api;
+mod at_exit;
 pub mod cpython;
 pub mod delivery;
 pub mod exceptions;
@@ -26,7 +27,8 @@ pub mod _quell {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        // Into the dictionary: `add` keeps an `__all__` too, and looks for it by an exception.
+        module.dict().set_item("__version__", env!("CARGO_PKG_VERSION"))?;
         lazy::register(module)?;
         delivery::register(module)?;
         scopes::register(module)?;

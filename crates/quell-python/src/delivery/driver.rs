@@ -225,6 +225,5 @@ pub(super) fn after_fork() {
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    py.import("atexit")?.getattr("register")?.call1((wrap_pyfunction!(shutdown, py)?,))?;
-    Ok(())
+    crate::at_exit::register(wrap_pyfunction!(shutdown, py)?.as_any())
 }

@@ -86,11 +86,13 @@ fn free_signal() -> Option<c_int> {
 
 /// Measures the depth of a handler that the evaluation loop runs.
 fn calibrate(py: Python<'_>) -> PyResult<()> {
-    let globals = pyo3::types::PyDict::new(py);
-    globals.set_item("trip", wrap_pyfunction!(trip, py)?)?;
+    // A function written in Python that calls another one: importing code would cost more than all the rest, and so would compiling
+    // some.
+    let call = py.import("_frozen_importlib")?.getattr("_call_with_frames_removed")?;
+    let trip = wrap_pyfunction!(trip, py)?;
     CALIBRATING.store(true, GIL);
     // The loop looks for signals when the call has returned, that is, outside any call.
-    let outcome = py.run(c"trip()\ntrip()", Some(&globals), None);
+    let outcome = call.call1((trip,)).map(drop);
     CALIBRATING.store(false, GIL);
     outcome
 }

@@ -29,14 +29,19 @@ pub(super) fn body(session: &'static Session) {
         if session.is_stopping() || session.is_finalized() {
             return;
         }
+        // What is to be done before the interpreter is ready has to wait for it. Readiness rings no bell: that would wake this thread in
+        // every run, for the few that reach a limit while they start.
+        let mut early = false;
         if session.is_ready() {
             if let Some(fired) = session.fired() {
                 return climb(session, fired);
             }
             insist(session, &mut insisting);
+        } else {
+            early = session.fired().is_some() || session.presses.count() >= 2;
         }
-        let again = matches!(insisting, Some(Insistence::Passed(_))).then(|| Instant::now() + PACE);
-        session.summons.wait(ticket, again);
+        let passed = matches!(insisting, Some(Insistence::Passed(_)));
+        session.summons.wait(ticket, (early || passed).then(|| Instant::now() + PACE));
     }
 }
 

@@ -21,7 +21,7 @@ use super::{children, crew, deliverer, meter, report};
 pub(super) fn install(py: Python<'_>) -> PyResult<()> {
     let close = PyCFunction::new_closure(py, None, None, |args, _| before_finalization(args.py()))?;
     // Registered before the script's own exit functions, so it runs after them: they can still be interrupted.
-    py.import("atexit")?.call_method1("register", (close,))?;
+    crate::at_exit::register(close.as_any())?;
     // SAFETY: GIL held; the function lives as long as the process.
     unsafe {
         ffi::Py_AtExit(Some(at_exit));

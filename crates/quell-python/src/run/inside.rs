@@ -25,7 +25,7 @@ use crate::cpython::thread::ThreadState;
 
 /// Exports what `quell.__main__` calls.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(pyo3::wrap_pyfunction!(command, module)?)
+    module.dict().set_item("_command", pyo3::wrap_pyfunction!(command, module.py())?)
 }
 
 /// The command `quell`, with `sys.argv`. Returns only by raising SystemExit.

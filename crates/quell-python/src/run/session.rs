@@ -132,9 +132,9 @@ impl Session {
         self.readiness.load(SeqCst) == Readiness::Ready as u8
     }
 
+    /// Wakes nobody: who has something to do that needs this looks again by itself.
     pub(super) fn set_ready(&self) {
         self.readiness.store(Readiness::Ready as u8, SeqCst);
-        self.ring_all();
     }
 
     fn ring_all(&self) {
@@ -148,9 +148,9 @@ impl Session {
         self.readiness.load(SeqCst) == Readiness::Finalized as u8
     }
 
+    /// Wakes nobody: who works on a limit sleeps for moments only, and who does not need not know.
     pub(super) fn set_finalized(&self) {
         self.readiness.store(Readiness::Finalized as u8, SeqCst);
-        self.ring_all();
     }
 
     pub(super) fn is_stopping(&self) -> bool {

@@ -21,7 +21,5 @@ pub(crate) static PARTS: [Part; 3] = [
 /// What has to be there from the start.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    let stop = pyo3::wrap_pyfunction!(firing::_stop_timeouts, module)?;
-    py.import("atexit")?.call_method1("register", (stop,))?;
-    Ok(())
+    crate::at_exit::register(pyo3::wrap_pyfunction!(firing::_stop_timeouts, py)?.as_any())
 }
