@@ -201,6 +201,58 @@ fn who_is_there_and_what_is_pending() {
     until(|| !handle.is_alive());
 }
 
+/// The line on pools and pipelines: their workers are not there, so nothing is run, whatever is submitted.
+#[test]
+fn pools_and_pipelines_run_nothing_in_the_child() {
+    let pool = quell::Pool::new(2);
+    assert_eq!(pool.submit(|| 1).unwrap().get().unwrap(), 1);
+    let ran = Arc::new(AtomicBool::new(false));
+    in_child(|| {
+        let flag = Arc::clone(&ran);
+        let task = pool.submit(move || flag.store(true, SeqCst)).unwrap();
+        let alone = quell::enumerate().len() == 1;
+        let short = quell::Wait::new().timeout(Duration::from_millis(20));
+        let waits = task.wait_with(&short).is_err();
+        alone && waits && !ran.load(SeqCst)
+    });
+    // The parent's go on.
+    assert_eq!(pool.submit(|| 2).unwrap().get().unwrap(), 2);
+}
+
+/// The line on scopes: one with threads of the parent never ends in the child.
+#[test]
+fn a_scope_with_threads_of_the_parent_waits_in_the_child() {
+    let go_on = Event::new();
+    let is_child = AtomicBool::new(false);
+    thread::scope(|s| {
+        let waiter = s.spawn(|| go_on.wait());
+        until(|| deadlock::waits().of(waiter.thread()).is_some());
+        // SAFETY: the child needs nothing of the parent's other threads.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            is_child.store(true, SeqCst);
+            // SAFETY: ends the child after a while, should it hang elsewhere.
+            unsafe { libc::alarm(20) };
+            let me = quell::current();
+            // Sees the scope's end being waited for, and leaves with that for a result.
+            std::thread::spawn(move || {
+                until(|| deadlock::waits().of(&me).is_some());
+                // SAFETY: ends the child without the test harness.
+                unsafe { libc::_exit(7) };
+            });
+            return;
+        }
+        let mut status = 0;
+        // SAFETY: the child is ours.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!((libc::WIFEXITED(status), libc::WEXITSTATUS(status)), (true, 7));
+        go_on.set();
+        waiter.join().unwrap().unwrap();
+    });
+    // Only the parent comes here.
+    assert!(!is_child.load(SeqCst));
+}
+
 /// A thread may be leaving its result at the very moment: in the child it left one, or is gone, and nobody hangs.
 #[test]
 fn a_join_in_the_child_ends() {
