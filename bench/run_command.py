@@ -24,7 +24,7 @@ import tempfile
 COMPUTATIONS = {
     "loop": "n = 0\nfor i in range(1_500_000):\n    n += i & 7\n",
     "calls": "def f(x):\n    return x + 1\nn = 0\nfor _ in range(1_000_000):\n    n = f(n)\n",
-    "objects": "a = []\nfor i in range(40_000):\n    a = [(i, str(i), {i: a}) for i in range(8)]\n",
+    "objects": "a = []\nfor i in range(10_000):\n    a = [(i, str(i), {i: a}) for i in range(8)]\n",
 }
 # Far away, but armed; with all three the meter reads its figures too.
 LIMITS = ["--timeout", "1h", "--cpu", "1h", "--memory", "1T"]
@@ -36,8 +36,11 @@ def spend(command: list[str]) -> float:
     environment = {
         key: value
         for key, value in os.environ.items()
-        if key not in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+        if key not in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "VIRTUAL_ENV")
     }
+    if sys.prefix != sys.base_prefix:
+        # So that the binary is in the same one, with the same packages.
+        environment["VIRTUAL_ENV"] = sys.prefix
     pid = os.posix_spawn(command[0], command, environment)
     _, status, usage = os.wait4(pid, 0)
     if status != 0:
@@ -59,9 +62,9 @@ def in_turns(ways: dict[str, list[str]], reps: int) -> dict[str, list[float]]:
 
 def measure(arguments: argparse.Namespace) -> dict[str, dict[str, dict[str, float]]]:
     # `-m` reads its own modules with any package; the difference to this way is what quell adds to that.
-    empty = pathlib.Path(tempfile.mkdtemp(prefix="quell-bench-")) / "empty.py"
-    empty.write_text("")
-    os.chdir(empty.parent)
+    folder = tempfile.TemporaryDirectory(prefix="quell-bench-")
+    pathlib.Path(folder.name, "empty.py").write_text("")
+    os.chdir(folder.name)
     python = [sys.executable]
     module = [*python, "-m", "quell", "run"]
     rows = {
@@ -111,9 +114,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, dict[str, dict[str, floa
                 f"  {figures['difference']:+6.2f} ms  {figures['ratio']:.3f}",
                 flush=True,
             )
-    empty.unlink()
     os.chdir("/")
-    empty.parent.rmdir()
+    folder.cleanup()
     return results
 
 
@@ -172,8 +174,9 @@ def main() -> None:
     if arguments.book:
         write_book(arguments.book, arguments.results)
         return
+    result = pathlib.Path(arguments.json).absolute() if arguments.json else None
     rows = measure(arguments)
-    if arguments.json:
+    if result:
         about = {
             "version": platform.python_version(),
             "date": datetime.date.today().isoformat(),
@@ -182,7 +185,7 @@ def main() -> None:
             "reps": arguments.reps,
             "rows": rows,
         }
-        pathlib.Path(arguments.json).write_text(json.dumps(about, indent=1) + "\n")
+        result.write_text(json.dumps(about, indent=1) + "\n")
 
 
 if __name__ == "__main__":
