@@ -2,7 +2,8 @@
 //!
 //! `quell_futex` is set where threads sleep on Linux futexes; elsewhere, and under `--cfg quell_portable_park`,
 //! they sleep on a mutex and a condition variable. `quell_calls` is set where system calls can be interrupted: on 64-bit
-//! Linux, but not in the models, which have a kernel of their own.
+//! Linux, but not in the models, which have a kernel of their own; and not under `--cfg quell_no_calls`, which shows on Linux
+//! that the rest needs none of them.
 
 use std::env::var;
 
@@ -14,7 +15,7 @@ fn main() {
     // 64 bits only: there a timespec is what the futex call expects on every libc.
     let linux = is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_POINTER_WIDTH", "64");
     let model = ["LOOM", "SHUTTLE"].iter().any(|m| var(format!("CARGO_CFG_QUELL_{m}")).is_ok());
-    if linux && !model {
+    if linux && !model && var("CARGO_CFG_QUELL_NO_CALLS").is_err() {
         println!("cargo::rustc-cfg=quell_calls");
     }
     if linux && var("CARGO_CFG_QUELL_PORTABLE_PARK").is_err() {

@@ -11,6 +11,7 @@ use crate::pythons::{self, Interpreter};
 use crate::session::{Kind, Session};
 use crate::tools;
 use crate::venv;
+use crate::workspace;
 
 /// How long fetching the database of advisories may take before it counts as out of reach.
 const FETCH_LIMIT: Duration = Duration::from_secs(60);
@@ -36,6 +37,7 @@ pub(crate) fn run(session: &mut Session) -> anyhow::Result<()> {
     clippy.args(builds::locked()).args(["--", "--deny", "warnings"]);
     session.step("clippy", Kind::Check, LIMIT, clippy);
     other_versions(session, &found);
+    other_systems(session);
     bench::lint(session);
     // Private items too: the protocols between threads are written down there.
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
@@ -80,6 +82,31 @@ fn other_versions(session: &mut Session, found: &[Interpreter]) {
             LIMIT,
             clippy,
         );
+    }
+}
+
+/// clippy on what the core compiles for other systems: without the futex and without system calls that can be ended, as where
+/// there is no Linux; and for the other processor that has a stub, where its standard library is installed.
+fn other_systems(session: &mut Session) {
+    let core = |target: &[&str], folder: &str| {
+        let mut clippy = builds::cargo(["clippy", "--package", "quell", "--lib"]);
+        clippy.args(target).args(builds::locked()).args(["--", "--deny", "warnings"]);
+        clippy.env("CARGO_TARGET_DIR", workspace::target_of(folder));
+        clippy
+    };
+    let mut portable = core(&[], "portable");
+    portable.env("RUSTFLAGS", "--cfg quell_portable_park --cfg quell_no_calls");
+    session.step("clippy, core without Linux", Kind::Check, LIMIT, portable);
+    const OTHER: &str = "aarch64-unknown-linux-gnu";
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", OTHER]);
+    let there = crate::process::capture(rustc, Duration::from_secs(60))
+        .is_some_and(|folder| std::path::Path::new(folder.trim()).is_dir());
+    if there {
+        let other = core(&["--target", OTHER], "portable");
+        session.step(format!("clippy, core for {OTHER}"), Kind::Check, LIMIT, other);
+    } else {
+        session.note(format!("the core was not checked for {OTHER}: `rustup target add {OTHER}`"));
     }
 }
 

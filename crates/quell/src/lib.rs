@@ -200,6 +200,15 @@
 //! between threads are written down where they live: a thread and its interrupts in [`interrupt`], a waiter and who serves
 //! it in [`wait`], items that are handed over in [`queue`], a task and its worker in [`pool`], deadlines in [`monitor`].
 
+#![cfg_attr(
+    not(any(quell_calls, quell_loom, quell_shuttle)),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "where no system call can be ended, nobody ends one"
+    )
+)]
+
 #[macro_use]
 mod sys;
 pub mod deadlock;
