@@ -242,7 +242,7 @@ static void *storm_sender(void *argument) {
 static void everything_that_was_sent_ends_once(void) {
     static struct storm storm;
     atomic_store(&destroyed, 0);
-    long wanted = stress(20000);
+    long wanted = stress(100000);
     quell_thread *senders[3];
     for (int i = 0; i < 3; i++)
         senders[i] = start(storm_sender, &storm);
