@@ -139,3 +139,21 @@ fn stopped_while_a_function_waits() {
         assert!(matches!(pipeline.join(), Err(PipelineError::Stopped)));
     });
 }
+
+/// Stopped while two functions wait, each of which fails for that: neither is interrupted again for the other's failure.
+#[test]
+fn the_end_interrupts_once() {
+    models::bounded(2, || {
+        let once = |_: u32| -> Result<u32, String> {
+            let ended = quell::thread::sleep_with(&quell::Wait::new());
+            assert!(ended.is_err());
+            assert!(quell::checkpoint().is_ok(), "a second interrupt");
+            Err("stopped".to_owned())
+        };
+        let pipeline = start(Pipeline::stage(stage("a").workers(2).backlog(2), once));
+        assert!([1, 2].map(|n| pipeline.put(n).is_ok()) == [true, true]);
+        pipeline.stop();
+        let ended = pipeline.join();
+        assert!(matches!(ended, Err(PipelineError::Stopped)), "{ended:?}");
+    });
+}

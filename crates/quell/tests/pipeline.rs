@@ -6,7 +6,9 @@ mod common;
 
 use common::stress;
 use quell::pool::{Pipeline, PipelineError, PipelineStopped, Stage};
-use quell::{GetError, Interrupt, Interrupted, PutError, Wait, WaitError, sleep, thread};
+use quell::{
+    Event, GetError, Interrupt, Interrupted, Lock, PutError, Wait, WaitError, sleep, thread,
+};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -96,6 +98,68 @@ fn a_panic_ends_everything_and_says_where() {
     let error = pipeline.join().unwrap_err();
     assert_eq!(error.to_string(), "stage \"bad\" panicked: on purpose");
     assert_eq!(pipeline.stats()[0].lost, 1);
+}
+
+/// A failure is what it was, though the pipeline is stopped while it still ends.
+#[test]
+fn the_first_reason_is_kept() {
+    let (release, held) = (Arc::new(Event::new()), Arc::new(Event::new()));
+    let pipeline = {
+        let (release, held) = (Arc::clone(&release), Arc::clone(&held));
+        Pipeline::stage(Stage::named("two").workers(2), move |n: u32| match n {
+            0 => {
+                held.set();
+                release.wait_with(&Wait::new().shielded()).unwrap();
+                Err("much later")
+            }
+            _ => Err::<u32, _>("first"),
+        })
+        .start()
+        .unwrap()
+    };
+    pipeline.put(0).unwrap();
+    held.wait().unwrap();
+    pipeline.put(1).unwrap();
+    // The failure shuts everything down; the other function does not end for that.
+    assert!(pipeline.get().is_err());
+    pipeline.stop();
+    release.set();
+    assert_eq!(pipeline.join().unwrap_err().to_string(), "stage \"two\" failed: first");
+}
+
+/// A function that was told to end, and winds up, is not told again by the others that end for the same reason.
+#[test]
+fn the_end_interrupts_once() {
+    for _ in 0..stress(30) {
+        let threads = Arc::new(Lock::new(Vec::new()));
+        let (told, tell) = std::sync::mpsc::channel();
+        let pipeline = {
+            let threads = Arc::clone(&threads);
+            Pipeline::stage(Stage::named("three").workers(3), move |n: u32| {
+                threads.lock().unwrap().push(quell::current());
+                let slept = sleep(LONG).map(|()| n);
+                if n == 0 {
+                    // The others have failed, each by its own interrupt.
+                    let me = quell::current();
+                    let others = || threads.lock_uninterruptible().clone();
+                    while others().iter().any(|thread| *thread != me && thread.is_alive()) {
+                        std::thread::yield_now();
+                    }
+                    told.send(quell::checkpoint().is_ok()).unwrap();
+                }
+                slept
+            })
+            .start()
+            .unwrap()
+        };
+        (0..3).for_each(|n| pipeline.put(n).unwrap());
+        while threads.lock().unwrap().len() < 3 {
+            std::thread::yield_now();
+        }
+        pipeline.stop();
+        assert!(tell.recv().unwrap(), "interrupted a second time");
+        assert!(matches!(pipeline.join(), Err(PipelineError::Stopped)));
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::interrupt::Interrupt;
 use crate::park::Short;
 use crate::queue::{GetError, PutError, Queue};
 use crate::sync::Event;
-use crate::sys::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sys::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::sys::atomic::{AtomicBool, AtomicUsize};
 use crate::thread::{self, Thread, panic_words};
 use crate::wait::{Wait, WaitError};
@@ -144,6 +144,7 @@ struct Shared {
     stages: Vec<Counted>,
     /// The first reason to end early.
     error: Short<Option<PipelineError>>,
+    /// It is stopped, or somebody has failed first.
     ending: AtomicBool,
     /// All that must be ended, and how: queues of several types.
     queues: Vec<Box<dyn Fn() + Send + Sync>>,
@@ -167,14 +168,17 @@ struct Counted {
 
 impl Shared {
     /// Ends everything, for a reason; the first counts.
+    ///
+    /// The threads are all of them: before the last is started, nobody can stop the pipeline, and a worker cannot fail but by
+    /// an interrupt of somebody else's. Who is added after that finds its queue shut down, and runs no function.
     fn end(&self, error: PipelineError) {
         let mut first = self.error.lock();
         if first.is_none() && self.left.load(Acquire) > 0 {
             *first = Some(error);
         }
         drop(first);
-        // Release: a worker that adds itself under the threads' lock sees this, or is found here.
-        self.ending.store(true, Release);
+        // Relaxed: who fails because of an interrupt from here has it from the thread's slot, which orders the two.
+        self.ending.store(true, Relaxed);
         self.queues.iter().for_each(|shut_down| shut_down());
         let threads = self.threads.lock().clone();
         for thread in threads {
@@ -182,8 +186,12 @@ impl Shared {
         }
     }
 
-    fn is_ending(&self) -> bool {
-        self.ending.load(Acquire)
+    /// Ends everything, unless it is ending already: an error then comes of that, and a function that runs, and winds up,
+    /// was told once.
+    fn fail(&self, error: PipelineError) {
+        if !self.ending.swap(true, Relaxed) {
+            self.end(error);
+        }
     }
 }
 
@@ -305,10 +313,7 @@ impl<In: Send + 'static, Mid: Send + 'static> Stages<In, Mid> {
                 };
                 let started = thread::Builder::new().name(name).spawn(move || worker.work())?;
                 let thread = started.thread().clone();
-                shared.threads.lock().push(thread.clone());
-                if shared.is_ending() {
-                    thread.interrupt(Interrupt::worded(PipelineStopped));
-                }
+                shared.threads.lock().push(thread);
                 Ok(())
             }));
         }
@@ -397,18 +402,15 @@ impl<In, Out, F: Fn(In) -> Result<Out, AnyError>> Worker<In, Out, F> {
             Ok(Err(error)) => self.fail(error),
             Err(payload) => {
                 let stage = self.shared.stages[self.index].name.clone();
-                self.shared.end(PipelineError::Panicked { stage, payload });
+                self.shared.fail(PipelineError::Panicked { stage, payload });
             }
         }
         false
     }
 
-    /// An error, unless it comes of the pipeline's end.
     fn fail(&self, error: AnyError) {
-        if !self.shared.is_ending() {
-            let stage = self.shared.stages[self.index].name.clone();
-            self.shared.end(PipelineError::Failed { stage, error });
-        }
+        let stage = self.shared.stages[self.index].name.clone();
+        self.shared.fail(PipelineError::Failed { stage, error });
     }
 }
 
