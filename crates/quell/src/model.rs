@@ -178,7 +178,12 @@ impl Waiters {
 
     /// Grants `token` to the first; says whether there was one.
     pub fn grant_one(&self, token: u32) -> bool {
-        self.0.grant_one(token)
+        let mut granting = self.0.granting::<1>();
+        let found = granting.claim().is_some();
+        if found {
+            granting.publish(token);
+        }
+        found
     }
 
     /// Grants `token` to all; says to how many.

@@ -108,6 +108,78 @@ fn a_notification_competes_with_a_time_out() {
     });
 }
 
+/// Notified under the lock, so moved to the lock's queue: an interrupt, a deadline and the grants of both queues compete.
+/// Whoever was notified returns well, and the interrupt stays pending.
+#[test]
+fn who_is_moved_may_be_interrupted() {
+    for fair in [false, true] {
+        model::set_fair(fair);
+        models::bounded(2, || {
+            let shared = Shared::new();
+            let handle = Thread::unattached(None);
+            let waiter = Arc::clone(&shared);
+            let waiter = with_handle(&handle, move || waiter.wait_once(&Wait::new()));
+            let notifier = Arc::clone(&shared);
+            let notifier = thread::spawn(move || {
+                let _held = notifier.flag.lock_uninterruptible();
+                notifier.changed.notify_one()
+            });
+            let receipt = handle.interrupt(Interrupt::new(1));
+            let (waited, notified) = (waiter.join().unwrap(), notifier.join().unwrap());
+            match waited {
+                Ok(()) => assert!(notified && receipt.state() == Outcome::Pending),
+                Err(WaitError::Interrupted(_)) => {
+                    assert!(!notified && receipt.state() == Outcome::Delivered);
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+            assert!(*shared.flag.try_lock().expect("free"));
+        });
+        model::set_fair(false);
+    }
+}
+
+#[test]
+fn who_is_moved_may_be_late() {
+    models::bounded(3, || {
+        let shared = Shared::new();
+        let handle = Thread::unattached(None);
+        let waiter = Arc::clone(&shared);
+        let waiter = with_handle(&handle, move || waiter.wait_once(&model::timed()).is_ok());
+        let held = shared.flag.lock_uninterruptible();
+        model::expire(&handle);
+        let notified = shared.changed.notify_one();
+        drop(held);
+        assert_eq!(waiter.join().unwrap(), notified);
+        assert!(shared.flag.try_lock().is_some());
+    });
+}
+
+/// Moved behind a thread that waits for the lock, and may leave: each gets its turn, in the lock's queue.
+#[test]
+fn moved_behind_one_that_leaves() {
+    for fair in [false, true] {
+        model::set_fair(fair);
+        models::bounded(2, || {
+            let shared = Shared::new();
+            let waiter = Arc::clone(&shared);
+            let waiter = thread::spawn(move || waiter.wait());
+            let mut held = shared.flag.lock_uninterruptible();
+            let handle = Thread::unattached(None);
+            let leaves = Arc::clone(&shared);
+            let leaves = with_handle(&handle, move || drop(leaves.flag.lock_with(&model::timed())));
+            *held = true;
+            shared.changed.notify_one();
+            model::expire(&handle);
+            drop(held);
+            leaves.join().unwrap();
+            waiter.join().unwrap();
+            assert!(shared.flag.try_lock().is_some());
+        });
+        model::set_fair(false);
+    }
+}
+
 /// Two wait, one of them is interrupted, and one is notified: as many return well as were notified.
 #[test]
 fn a_notification_goes_to_who_stays() {
@@ -181,28 +253,30 @@ fn a_task_is_notified() {
     });
 }
 
-/// The recursive lock is released wholly, and taken as often again.
+/// The recursive lock is released wholly, and taken as often again, by who was woken and by who was moved to its queue.
 #[test]
 fn a_recursive_lock_is_released_wholly() {
-    models::bounded(2, || {
-        let shared =
-            Arc::new((RLock::new(loom::sync::atomic::AtomicBool::new(false)), Condition::new()));
-        let waiter = Arc::clone(&shared);
-        let waiter = thread::spawn(move || {
-            let outer = waiter.0.lock().unwrap();
-            let mut inner = waiter.0.lock().unwrap();
-            let set = |flag: &loom::sync::atomic::AtomicBool| {
-                flag.load(loom::sync::atomic::Ordering::Relaxed)
-            };
-            waiter.1.wait_while(&mut inner.whole(), |flag| !set(flag)).unwrap();
-            drop(inner);
-            assert!(waiter.0.is_owned());
-            drop(outer);
-            assert!(!waiter.0.is_owned());
+    use loom::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    for under_the_lock in [false, true] {
+        models::bounded(2, move || {
+            let shared = Arc::new((RLock::new(AtomicBool::new(false)), Condition::new()));
+            let waiter = Arc::clone(&shared);
+            let waiter = thread::spawn(move || {
+                let outer = waiter.0.lock().unwrap();
+                let mut inner = waiter.0.lock().unwrap();
+                waiter.1.wait_while(&mut inner.whole(), |flag| !flag.load(Relaxed)).unwrap();
+                drop(inner);
+                assert!(waiter.0.is_owned());
+                drop(outer);
+                assert!(!waiter.0.is_owned());
+            });
+            let guard = shared.0.lock().unwrap();
+            guard.store(true, Relaxed);
+            let held = under_the_lock.then_some(guard);
+            shared.1.notify_one();
+            drop(held);
+            waiter.join().unwrap();
+            assert_eq!(shared.0.owner(), None);
         });
-        shared.0.lock().unwrap().store(true, loom::sync::atomic::Ordering::Relaxed);
-        shared.1.notify_one();
-        waiter.join().unwrap();
-        assert_eq!(shared.0.owner(), None);
-    });
+    }
 }

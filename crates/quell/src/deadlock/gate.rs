@@ -74,7 +74,7 @@ pub(crate) fn switch(on: bool) {
 }
 
 /// Whether it is on.
-pub(super) fn is_on() -> bool {
+pub(crate) fn is_on() -> bool {
     free_word() != 0
 }
 

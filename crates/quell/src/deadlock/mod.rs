@@ -104,7 +104,7 @@ pub use name::{Name, Named, name};
 pub use place::{Place, called_from};
 pub use report::{Deadlock, Holder, Kind, Waiting, Waits, waits};
 
-pub(crate) use gate::{HOLDER_BITS, free_word, number, with_number};
+pub(crate) use gate::{HOLDER_BITS, free_word, is_on, number, with_number};
 #[cfg(not(any(quell_loom, quell_shuttle)))]
 pub(crate) use graph::{after_fork, hold, release};
 pub(crate) use judge::want;

@@ -164,14 +164,22 @@ pub(crate) struct Asleep<'a> {
 impl Asleep<'_> {
     /// `place` is any address that tells it from others of its kind.
     pub(crate) fn enter<T: ?Sized>(thread: &Thread, kind: Kind, place: *const T) -> Asleep<'_> {
-        let low = (1 << KIND_SHIFT) - 1;
-        let packed = u64::from(kind.number()) << KIND_SHIFT | place.addr() as u64 & low;
-        // Nobody else writes it.
+        // Nobody else writes it, but for `moved`.
+        let packed = pack(kind, place);
         let asleep = &thread.record().asleep;
         let before = asleep.load(Relaxed);
         asleep.store(packed, Relaxed);
         Asleep { thread, before }
     }
+
+    /// Another thread, which sleeps, is about to sleep for something else: before it can know.
+    pub(crate) fn moved<T: ?Sized>(thread: &Thread, kind: Kind, place: *const T) {
+        thread.record().asleep.store(pack(kind, place), Relaxed);
+    }
+}
+
+fn pack<T: ?Sized>(kind: Kind, place: *const T) -> u64 {
+    u64::from(kind.number()) << KIND_SHIFT | place.addr() as u64 & ((1 << KIND_SHIFT) - 1)
 }
 
 impl Drop for Asleep<'_> {

@@ -222,7 +222,8 @@ impl fmt::Display for Waits {
 /// Who waits for whom, of all threads that quell knows, whether detection is on or not. Blocks for moments only.
 ///
 /// Each line was true when it was looked at; threads go on meanwhile. Who holds a [`Lock`](crate::Lock) is known if it was
-/// taken with detection on; who holds an [`RLock`](crate::RLock), always.
+/// taken with detection on; who holds an [`RLock`](crate::RLock), always. (But of a thread that a notification has sent from its
+/// condition to its lock, with detection off, it is known only which lock that is, until it is woken.)
 ///
 /// ```
 /// use quell::{Event, deadlock, thread};

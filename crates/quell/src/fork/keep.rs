@@ -1,7 +1,8 @@
 //! Primitives of the program that are held while a copy of the process is made, and forget in the child who waited.
 //!
 //! The list has one lock. Whoever forks takes it first and keeps it until the copy is made, so one thread at a time
-//! holds more than one of the primitives' own locks; all others hold one at most, for a few instructions.
+//! waits for one of the primitives' own locks while it holds another; all others wait for one at most, for a few
+//! instructions.
 
 use super::install;
 use crate::park::Short;

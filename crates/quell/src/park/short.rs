@@ -52,6 +52,12 @@ pub(crate) mod three_state {
             }
         }
 
+        /// Takes it if nobody holds it.
+        #[cfg(not(any(quell_loom, quell_shuttle)))]
+        pub(crate) fn try_lock(&self) -> bool {
+            self.word.compare_exchange(FREE, HELD, Acquire, Relaxed).is_ok()
+        }
+
         #[cold]
         fn lock_crowded(&self) {
             for _ in 0..SPINS {
@@ -115,6 +121,11 @@ mod spin {
             }
         }
 
+        /// Takes it if nobody holds it.
+        pub(crate) fn try_lock(&self) -> bool {
+            self.held.compare_exchange(false, true, Acquire, Relaxed).is_ok()
+        }
+
         #[inline]
         pub(crate) fn unlock(&self) {
             self.held.store(false, Release);
@@ -165,7 +176,16 @@ mod modelled {
         }
 
         pub(crate) fn lock(&self) {
-            let guard = self.mutex.lock().unwrap();
+            self.keep(self.mutex.lock().unwrap());
+        }
+
+        /// Takes it if nobody holds it.
+        pub(crate) fn try_lock(&self) -> bool {
+            let taken = self.mutex.try_lock().map(|guard| self.keep(guard));
+            taken.is_ok()
+        }
+
+        fn keep(&self, guard: MutexGuard<'_, ()>) {
             // SAFETY: `unlock` drops the guard while its caller still borrows `self`. We hold the mutex, so the
             // cell is ours.
             unsafe {

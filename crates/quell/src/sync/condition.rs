@@ -15,20 +15,33 @@
 //!
 //! Taking the lock again is no interruption point and knows no deadline: the caller has its guard in every case.
 //!
+//! **A notification under the lock** wakes nobody: the waiter could only sleep again, for the lock. It is moved to the lock's
+//! queue (`wait::transfer`), and woken when it has its turn there; `notify_all` makes no system call, and one thread after the
+//! other has the lock. If the lock is free, who is notified is woken; so is a task, and every waiter while
+//! [detection of deadlocks](crate::deadlock) is on, because who wants a lock has to say so itself before it is in the queue.
+//!
 //! A task that was notified and then dropped, before or while it takes the lock again, passes the notification on.
 
 use super::guard::Guard;
 use super::holder::ByTask;
 use super::lock::LockGuard;
-use crate::deadlock::Kind;
+use super::raw_lock::{RawLock, Site, since};
+use crate::deadlock::{Kind, is_on};
 use crate::interrupt::Interrupted;
-use crate::wait::{Goal, Note, Place, Wait, WaitError, WaitQueue, wait_async, wait_for_and};
+use crate::wait::{
+    Goal, Granting, Note, Place, Transfer, Wait, WaitError, WaitQueue, Waited, wait_async,
+    wait_for_and,
+};
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::Deref;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
+
+/// The token of a notification: take the lock again, or: you are in its queue.
+const WOKEN: u32 = 0;
+const MOVED: u32 = 1;
 
 /// How many are notified under one hold of the queue's lock.
 const BATCH: usize = if cfg!(any(quell_loom, quell_shuttle)) { 2 } else { 32 };
@@ -122,11 +135,24 @@ impl Condition {
     pub fn wait_with<G: Guard>(&self, guard: &mut G, wait: &Wait) -> Result<(), WaitError> {
         guard.check();
         let mut depth = 0;
+        let (lock, again) = (guard.raw_lock(), guard.raw_rlock());
+        let transfer = Transfer::new(lock);
         // The lock is released when this thread is in the queue.
         let release = || depth = guard.release();
-        let waited = wait_for_and(self, wait, Place::Back, Note::NONE, release, None);
-        guard.reacquire(depth);
-        waited.map(drop)
+        let waited = wait_for_and(self, wait, Place::Back, transfer.note(), release, None);
+        if !matches!(waited, Ok(Waited::Granted(MOVED))) {
+            guard.reacquire(depth);
+            return waited.map(drop);
+        }
+        let site = Site::here();
+        match again {
+            None => lock.lock_moved(&transfer, site),
+            Some(again) => {
+                lock.lock_moved(&transfer, site.part_of(again));
+                again.restore(depth);
+            }
+        }
+        Ok(())
     }
 
     /// Waits until notified, with a lock of the caller's own, for embedders: `release` is called once, as soon as this
@@ -278,31 +304,32 @@ impl Condition {
     /// Wakes the waiter that has waited longest. Says whether there was one. Does not block. Best called with the lock
     /// held, or after it was held to make the change.
     #[doc(alias = "signal")]
+    #[inline]
     pub fn notify_one(&self) -> bool {
         self.notify(1) == 1
     }
 
     /// Wakes the `count` waiters that have waited longest, or as many as there are. Says how many that were. Does not
     /// block.
+    #[inline]
     pub fn notify(&self, count: usize) -> usize {
-        let mut notified = 0;
         // See the module's documentation on why looking is enough.
-        if count == 0 || self.queue.is_quiet() {
-            return 0;
-        }
+        if count == 0 || self.queue.is_quiet() { 0 } else { self.notify_slow(count) }
+    }
+
+    #[cold]
+    fn notify_slow(&self, count: usize) -> usize {
+        let mut now = None;
         if count == 1 {
-            return usize::from(self.queue.grant_one(0));
+            // Room for one is made faster than for many.
+            return tell_first(&mut self.queue.granting::<1>(), 1, &mut now);
         }
+        let mut notified = 0;
         loop {
             let mut granting = self.queue.granting::<BATCH>();
-            while notified < count && !granting.is_full() {
-                if granting.claim().is_none() {
-                    return notified;
-                }
-                granting.publish(0);
-                notified += 1;
-            }
-            if notified == count {
+            let told = tell_first(&mut granting, count - notified, &mut now);
+            notified += told;
+            if told == 0 || notified == count {
                 return notified;
             }
         }
@@ -310,8 +337,15 @@ impl Condition {
 
     /// Wakes everybody who waits now. Says how many that were. Does not block.
     #[doc(alias = "broadcast")]
+    #[inline]
     pub fn notify_all(&self) -> usize {
-        if self.queue.is_quiet() { 0 } else { self.queue.grant_all(0, || {}) }
+        if self.queue.is_quiet() { 0 } else { self.notify_all_slow() }
+    }
+
+    #[cold]
+    fn notify_all_slow(&self) -> usize {
+        let mut now = None;
+        self.queue.grant_all_by(|granting, note| tell(granting, note, &mut now), || {})
     }
 
     /// In the child of a fork: forgets who waited, since those threads do not exist here.
@@ -322,6 +356,38 @@ impl Condition {
     /// As new. Only for the child of a fork, where no other thread is.
     pub fn reset_after_fork(&self) {
         self.queue.reset(0);
+    }
+}
+
+/// Notifies the first `count` waiters, or as many as there are, or may be in one go. Says how many.
+fn tell_first<const N: usize>(
+    granting: &mut Granting<'_, N>,
+    count: usize,
+    now: &mut Option<Instant>,
+) -> usize {
+    let mut told = 0;
+    while told < count
+        && !granting.is_full()
+        && let Some(note) = granting.claim()
+    {
+        tell(granting, note, now);
+        told += 1;
+    }
+    told
+}
+
+/// Notifies the waiter of the last claim, whose note this is: it goes to its lock's queue, if that is held, or is woken.
+/// `now` is read when it is needed.
+fn tell<const N: usize>(granting: &mut Granting<'_, N>, note: Note, now: &mut Option<Instant>) {
+    let transfer: *const Transfer<'_, RawLock> = note.slot.cast_const().cast();
+    // Who is looked at for deadlocks says itself that it wants a lock, before it joins the queue.
+    let moved = !transfer.is_null() && !is_on() && {
+        let now = *now.get_or_insert_with(since);
+        // SAFETY: from the claim's note, which is null or the place of such a thing.
+        unsafe { granting.transfer(MOVED, transfer, now) }
+    };
+    if !moved {
+        granting.publish(WOKEN);
     }
 }
 

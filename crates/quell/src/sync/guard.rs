@@ -24,6 +24,18 @@ pub trait Sealed {
     #[doc(hidden)]
     #[track_caller]
     fn reacquire(&mut self, depth: u32);
+
+    /// What is under it, in whose queue a thread waits to take it again.
+    #[doc(hidden)]
+    fn raw_lock<'l>(&self) -> &'l RawLock
+    where
+        Self: 'l;
+
+    /// The same of a lock that its owner may take again.
+    #[doc(hidden)]
+    fn raw_rlock<'l>(&self) -> Option<&'l RawRLock>
+    where
+        Self: 'l;
 }
 
 impl<T: ?Sized> Sealed for LockGuard<'_, T> {
@@ -36,6 +48,20 @@ impl<T: ?Sized> Sealed for LockGuard<'_, T> {
     fn reacquire(&mut self, _depth: u32) {
         let raw: &RawLock = self.lock().raw();
         raw.lock_uninterruptible();
+    }
+
+    fn raw_lock<'l>(&self) -> &'l RawLock
+    where
+        Self: 'l,
+    {
+        self.lock().raw()
+    }
+
+    fn raw_rlock<'l>(&self) -> Option<&'l RawRLock>
+    where
+        Self: 'l,
+    {
+        None
     }
 }
 
@@ -56,6 +82,20 @@ impl<T: ?Sized> Sealed for RLockGuard<'_, T> {
     fn reacquire(&mut self, depth: u32) {
         reacquire(self.raw(), depth);
     }
+
+    fn raw_lock<'l>(&self) -> &'l RawLock
+    where
+        Self: 'l,
+    {
+        self.raw().raw()
+    }
+
+    fn raw_rlock<'l>(&self) -> Option<&'l RawRLock>
+    where
+        Self: 'l,
+    {
+        Some(self.raw())
+    }
 }
 
 impl<T: ?Sized + Sync> Sealed for WholeRLock<'_, T> {
@@ -66,6 +106,20 @@ impl<T: ?Sized + Sync> Sealed for WholeRLock<'_, T> {
     #[track_caller]
     fn reacquire(&mut self, depth: u32) {
         reacquire(self.raw(), depth);
+    }
+
+    fn raw_lock<'l>(&self) -> &'l RawLock
+    where
+        Self: 'l,
+    {
+        self.raw().raw()
+    }
+
+    fn raw_rlock<'l>(&self) -> Option<&'l RawRLock>
+    where
+        Self: 'l,
+    {
+        Some(self.raw())
     }
 }
 

@@ -14,7 +14,7 @@
 //! | --- | --- | --- |
 //! | sets `LOCKED` | anybody | compare-exchange from a word without it, which writes or clears `HOLDER` too |
 //! | clears `LOCKED` | the holder | subtraction, which tells it whether there is more to the word |
-//! | sets `PARKED` | who wants to wait | compare-exchange from a word with `LOCKED`, under the queue's lock, as it joins the queue |
+//! | sets `PARKED` | who wants to wait, or puts a condition's waiter into the queue | compare-exchange from a word with `LOCKED`, under the queue's lock, as the waiter joins the queue |
 //! | clears `PARKED` | who freed the lock, or the last waiter that leaves | under the queue's lock, when the queue is empty |
 //! | `PARKED` to `LOCKED` for another | who freed the lock | compare-exchange under the queue's lock |
 //!
@@ -49,7 +49,9 @@ use crate::deadlock::{HOLDER_BITS, Kind, What, free_word, number, released, took
 use crate::interrupt::Interrupted;
 use crate::sys::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::thread::{current, registered};
-use crate::wait::{Goal, Note, Place, Wait, WaitError, WaitQueue, Waited, wait_async, wait_for};
+use crate::wait::{
+    Goal, Note, Place, Transfer, Wait, WaitError, WaitQueue, Waited, wait_async, wait_for,
+};
 use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -238,7 +240,7 @@ impl RawLock {
         let mine = number();
         let looks = if may_look(wait) { LOOKS } else { 0 };
         if !self.soon(looks, mine) {
-            self.lock_wait(wait, looks, mine, site)?;
+            self.lock_wait(wait, looks, mine, site, Place::Back)?;
         }
         if mine != 0 {
             took(self, site.place);
@@ -246,11 +248,35 @@ impl RawLock {
         Ok(())
     }
 
-    fn lock_wait(&self, wait: &Wait, looks: u32, mine: u32, site: Site) -> Result<(), WaitError> {
+    /// Takes it as the current thread, which somebody has put into the queue while it waited for something else. No interruption
+    /// point.
+    pub(super) fn lock_moved(&self, moved: &Transfer<'_, RawLock>, site: Site) {
+        if moved.wait(&current()) == YOURS {
+            // Nobody is moved while detection is on: there is nothing to write down.
+            return;
+        }
+        let mine = number();
+        if !self.soon(LOOKS, mine) {
+            let wait = Wait::new().shielded();
+            let waited = self.lock_wait(&wait, LOOKS, mine, site, Place::Front);
+            debug_assert!(waited.is_ok(), "nothing else ends this wait");
+        }
+        if mine != 0 {
+            took(self, site.place);
+        }
+    }
+
+    fn lock_wait(
+        &self,
+        wait: &Wait,
+        looks: u32,
+        mine: u32,
+        site: Site,
+        mut place: Place,
+    ) -> Result<(), WaitError> {
         let me = current();
         let wanting = want(&me, site.what(self), site.place, wait);
         let _wanting = wanting.map_err(WaitError::Deadlock)?;
-        let mut place = Place::Back;
         let mut since = None;
         loop {
             let note = Note::since(*since.get_or_insert_with(Instant::now)).number(mine as usize);

@@ -216,9 +216,14 @@ impl RawRLock {
     pub fn acquire_restore(&self, depth: u32, wait: &Wait) -> Result<(), WaitError> {
         debug_assert!(depth > 0 && !self.is_owned());
         self.lock_raw(wait, Site::here())?;
+        self.restore(depth);
+        Ok(())
+    }
+
+    /// The rest of [`acquire_restore`](RawRLock::acquire_restore), for who has taken the lock under it.
+    pub(super) fn restore(&self, depth: u32) {
         self.owner.store(current_id(), Relaxed);
         self.again.store(depth - 1, Relaxed);
-        Ok(())
     }
 
     /// Free, whoever held it or waited. Only for the child of a fork, where no other thread is.

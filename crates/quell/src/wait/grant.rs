@@ -2,36 +2,35 @@
 
 use super::node::{Node, Note, Waiter};
 use super::queue::{List, Place, WaitQueue};
+use super::{Goal, Transfer};
 use std::time::Instant;
 
-/// How many are woken in one go. Those beyond wait until the list's lock has been free for a moment.
+/// How many are granted to in one go. Those beyond wait until the list's lock has been free for a moment.
 const BATCH: usize = if cfg!(any(quell_loom, quell_shuttle)) { 2 } else { 32 };
 
 impl WaitQueue {
-    /// Grants to the first waiter that has not left. Says whether there was one.
-    #[cold]
-    pub(crate) fn grant_one(&self, token: u32) -> bool {
-        let mut granting = self.granting::<1>();
-        let found = granting.claim().is_some();
-        if found {
-            granting.publish(token);
-        }
-        found
-    }
-
     /// Grants to every waiter that is in the list now, and has not left when its turn comes. `decide` runs under the
     /// list's lock, once, before them. Says how many there were.
     #[cold]
     pub(crate) fn grant_all(&self, token: u32, decide: impl FnOnce()) -> usize {
+        self.grant_all_by(|granting, _| granting.publish(token), decide)
+    }
+
+    /// The same; `grant` publishes each claim.
+    pub(crate) fn grant_all_by(
+        &self,
+        mut grant: impl FnMut(&mut Granting<'_, BATCH>, Note),
+        decide: impl FnOnce(),
+    ) -> usize {
         let mut granting = self.granting::<BATCH>();
         decide();
-        let mut count = granting.grant_all(token);
+        let mut count = granting.grant_all(&mut grant);
         if granting.is_exhausted() {
             return count;
         }
         // More than one batch: who joins from here on does so behind the marker.
         let marker = Node::marker();
-        let sweep = Sweep { queue: self, marker: &marker, token };
+        let mut sweep = Sweep { queue: self, marker: &marker, grant };
         // SAFETY: we hold the lock. The marker stays in place until `Sweep` has unlinked it, also if a waker panics.
         unsafe { granting.list().link(&marker, Place::Back) };
         drop(granting);
@@ -43,22 +42,22 @@ impl WaitQueue {
 }
 
 /// Grants to all up to a marker in the list, a batch at a time.
-struct Sweep<'a> {
+struct Sweep<'a, F: FnMut(&mut Granting<'_, BATCH>, Note)> {
     queue: &'a WaitQueue,
     marker: &'a Node,
-    token: u32,
+    grant: F,
 }
 
-impl Sweep<'_> {
+impl<F: FnMut(&mut Granting<'_, BATCH>, Note)> Sweep<'_, F> {
     /// The next batch. `None`: the marker was reached, and is unlinked.
-    fn once(&self) -> Option<usize> {
+    fn once(&mut self) -> Option<usize> {
         let mut granting = self.queue.granting::<BATCH>();
         // SAFETY: the marker is in this list or in none.
         if !unsafe { granting.list().has(self.marker) } {
             return None;
         }
         granting.stop = self.marker;
-        let granted = granting.grant_all(self.token);
+        let granted = granting.grant_all(&mut self.grant);
         if granting.is_exhausted() {
             // SAFETY: it is in this list, as seen above.
             unsafe { granting.list().unlink(self.marker) };
@@ -67,7 +66,7 @@ impl Sweep<'_> {
     }
 }
 
-impl Drop for Sweep<'_> {
+impl<F: FnMut(&mut Granting<'_, BATCH>, Note)> Drop for Sweep<'_, F> {
     fn drop(&mut self) {
         // Something is left only if a waker panicked.
         while self.once().is_some() {}
@@ -88,13 +87,15 @@ pub(crate) struct Granting<'a, const N: usize> {
     stop: *const Node,
     /// Claimed, and not yet published.
     claimed: *const Node,
+    /// How many were granted by being put into another queue.
+    moved: usize,
 }
 
 impl<'a, const N: usize> Granting<'a, N> {
     pub(super) fn new(list: List<'a>) -> Granting<'a, N> {
         let at = list.first();
         let (stop, claimed) = (std::ptr::null(), std::ptr::null());
-        Granting { list, wakes: Wakes::new(), at, stop, claimed }
+        Granting { list, wakes: Wakes::new(), at, stop, claimed, moved: 0 }
     }
 
     /// Claims the first waiter, from where the last claim was, and tells its note. `None`: there is none left.
@@ -146,6 +147,31 @@ impl<'a, const N: usize> Granting<'a, N> {
         unsafe { Node::publish(node, token) };
     }
 
+    /// The grant to a waiter that waits for something else next: it is put into that one's queue, and not woken; see
+    /// [`transfer`](super::transfer). It counts as waiting there since `since`. False: nothing was done, and the claim
+    /// is still to be published.
+    ///
+    /// # Safety
+    /// `to` is where the note of the last claim says, and its waiter's.
+    pub(crate) unsafe fn transfer<G: Goal>(
+        &mut self,
+        token: u32,
+        to: *const Transfer<'_, G>,
+        since: Instant,
+    ) -> bool {
+        // SAFETY: it is there until the first grant; and after that one until its node was granted, which needs the lock
+        // of `list`.
+        let to = unsafe { &*to };
+        let Some(list) = to.list() else { return false };
+        let waiter = self.wakes.pop();
+        to.show(waiter.as_ref());
+        self.publish(token);
+        // SAFETY: that list, and the node has not been in any.
+        unsafe { to.link(&list, waiter, since) };
+        self.moved += 1;
+        true
+    }
+
     /// Whoever is the first now counts as waiting since `now`, if it waits for longer. For a primitive that does a thing
     /// for who has waited for long, but not for one after the other.
     pub(crate) fn restart(&mut self, now: Instant) {
@@ -158,10 +184,12 @@ impl<'a, const N: usize> Granting<'a, N> {
     }
 
     /// Grants to all that are left, or as many as can be woken in one go. Says to how many.
-    fn grant_all(&mut self, token: u32) -> usize {
+    fn grant_all(&mut self, grant: &mut impl FnMut(&mut Self, Note)) -> usize {
         let mut count = 0;
-        while !self.is_full() && self.claim().is_some() {
-            self.publish(token);
+        while !self.is_full()
+            && let Some(note) = self.claim()
+        {
+            grant(self, note);
             count += 1;
         }
         count
@@ -188,9 +216,9 @@ impl<'a, const N: usize> Granting<'a, N> {
         std::ptr::eq(self.at, self.stop)
     }
 
-    /// Whether as many were granted as can be woken in one go.
+    /// Whether as many were granted as may be in one go.
     pub(crate) fn is_full(&self) -> bool {
-        self.wakes.count == N
+        self.wakes.count + self.moved == N
     }
 
     /// Whether no node is left in the list.
@@ -225,6 +253,11 @@ impl<const N: usize> Wakes<N> {
         debug_assert!(waiter.is_some(), "a node is granted once");
         self.waiters[self.count] = waiter;
         self.count += 1;
+    }
+
+    fn pop(&mut self) -> Option<Waiter> {
+        self.count -= 1;
+        self.waiters[self.count].take()
     }
 }
 

@@ -62,7 +62,11 @@
 //! The lists are joined one after the other. If one of the things need not be waited for any more, the waiter leaves the
 //! lists it has joined, by the same compare-exchange; if that fails, one of them was granted in the meantime, and that
 //! is the result. Its word is final when all locks were taken once for unlinking: the granter had claimed and published
-//! under one of them. Nobody holds two lists' locks at once.
+//! under one of them. No selection holds two lists' locks at once.
+//!
+//! # Moves
+//!
+//! A granter can put a waiter into another queue instead of waking it: see `transfer`.
 //!
 //! # Fork
 //!
@@ -79,6 +83,7 @@ mod node;
 mod queue;
 mod select;
 mod task;
+mod transfer;
 
 pub(crate) use block::block;
 pub(crate) use goal::{Goal, wait_for, wait_for_and};
@@ -87,6 +92,7 @@ pub(crate) use node::{CASES, Note, State, Waiter};
 pub(crate) use queue::{Place, WaitQueue, Waited};
 pub(crate) use select::Case;
 pub(crate) use task::wait_async;
+pub(crate) use transfer::Transfer;
 
 use crate::deadlock::Deadlock;
 use crate::interrupt::Interrupted;

@@ -94,6 +94,11 @@ impl WaitQueue {
         self.lock.lock();
         List { queue: self }
     }
+
+    /// The same, if nobody has it locked. For who has another list locked, and so must not wait.
+    pub(super) fn try_lock(&self) -> Option<List<'_>> {
+        self.lock.try_lock().then(|| List { queue: self })
+    }
 }
 
 /// The list, locked.
