@@ -104,18 +104,8 @@ impl<F: AsFd> Interruptible<F> {
     /// As [`read_with`](Interruptible::read_with), with what was read before; that it ends too early is an
     /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
     pub fn read_exact_with(&self, buffer: &mut [u8], wait: &Wait) -> Result<(), Unfinished> {
-        let mut done = 0;
-        while done < buffer.len() {
-            match self.read_with(&mut buffer[done..], wait) {
-                Ok(0) => {
-                    let end = io::Error::from(io::ErrorKind::UnexpectedEof);
-                    return Err(Unfinished { done, error: CallError::Os(end) });
-                }
-                Ok(read) => done += read,
-                Err(error) => return Err(Unfinished { done, error }),
-            }
-        }
-        Ok(())
+        let length = buffer.len();
+        all(length, io::ErrorKind::UnexpectedEof, |done| self.read_with(&mut buffer[done..], wait))
     }
 
     /// Writes all of it. An interruption point, until then.
@@ -123,19 +113,26 @@ impl<F: AsFd> Interruptible<F> {
     /// # Errors
     /// As [`write_with`](Interruptible::write_with), with how much was written before: to go on, write the rest.
     pub fn write_all_with(&self, buffer: &[u8], wait: &Wait) -> Result<(), Unfinished> {
-        let mut done = 0;
-        while done < buffer.len() {
-            match self.write_with(&buffer[done..], wait) {
-                Ok(0) => {
-                    let full = io::Error::from(io::ErrorKind::WriteZero);
-                    return Err(Unfinished { done, error: CallError::Os(full) });
-                }
-                Ok(written) => done += written,
-                Err(error) => return Err(Unfinished { done, error }),
-            }
-        }
-        Ok(())
+        all(buffer.len(), io::ErrorKind::WriteZero, |done| self.write_with(&buffer[done..], wait))
     }
+}
+
+/// Transfers until so much is done; `transfer` is told how much was before, and says how much it has added. `end` is what it is
+/// if that is nothing.
+fn all(
+    length: usize,
+    end: io::ErrorKind,
+    mut transfer: impl FnMut(usize) -> Result<usize, CallError>,
+) -> Result<(), Unfinished> {
+    let mut done = 0;
+    while done < length {
+        match transfer(done) {
+            Ok(0) => return Err(Unfinished { done, error: CallError::Os(end.into()) }),
+            Ok(more) => done += more,
+            Err(error) => return Err(Unfinished { done, error }),
+        }
+    }
+    Ok(())
 }
 
 impl<F: AsFd> Read for &Interruptible<F> {
