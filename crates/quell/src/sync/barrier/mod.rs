@@ -31,13 +31,14 @@
 //! them. (For the one that gives up, the decision comes first, and the marks when it gets the lock. Until a reset nobody
 //! joins, and a reset marks whom it finds.)
 
-use crate::deadlock::Kind;
-use crate::interrupt::Interrupted;
+mod error;
+mod party;
+
+pub use error::{BarrierError, BrokenBarrier};
+
 use crate::sys::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use crate::wait::{
-    Goal, Granting, Note, Place, Wait, WaitError, WaitQueue, Waited, wait_async, wait_for,
-    wait_for_and,
-};
+use crate::wait::{Granting, Note, Place, Wait, WaitQueue, wait_async, wait_for, wait_for_and};
+use party::{Gate, Party, mark_of};
 use std::fmt;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
@@ -413,13 +414,6 @@ fn next_generation(word: u32) -> u32 {
     (word & !PHASE).wrapping_add(GENERATION)
 }
 
-/// Where a waiter is marked.
-fn mark_of(note: &Note) -> &AtomicU32 {
-    // SAFETY: every note in a barrier's queue is made by `Note::at` of the mark of a `Party`. That lives until its waiter
-    // returns: after it was granted, or has left the list; so as long as who reads the note may reach the node.
-    unsafe { &*note.slot.cast() }
-}
-
 /// What one finds who arrives.
 enum Arrival {
     /// It was the last, and all are through.
@@ -442,103 +436,6 @@ impl<A: Fn()> Drop for Acting<'_, A> {
     }
 }
 
-/// One who arrives and waits. Its fields are written under the queue's lock, so they are Relaxed, and std's in models.
-struct Party<'a, A> {
-    barrier: &'a Barrier<A>,
-    /// The word of the generation that it joined.
-    generation: AtomicU32,
-    index: AtomicU32,
-    mark: AtomicU32,
-}
-
-impl<'a, A: Fn()> Party<'a, A> {
-    fn new(barrier: &'a Barrier<A>) -> Party<'a, A> {
-        let (generation, index) = (AtomicU32::new(0), AtomicU32::new(0));
-        Party { barrier, generation, index, mark: AtomicU32::new(UNDECIDED) }
-    }
-
-    /// Breaks its generation. False: that was decided before.
-    fn give_up(&self) -> bool {
-        let now = self.generation.load(Relaxed);
-        self.barrier.queue.word.compare_exchange(now, now | BROKEN, AcqRel, Relaxed).is_ok()
-    }
-
-    /// How its wait ended; `None`: it did not wait.
-    fn ended(&self, waited: Waited) -> Option<Result<usize, BrokenBarrier>> {
-        match waited {
-            Waited::Refused => None,
-            Waited::Granted(THROUGH) => Some(Ok(self.index.load(Relaxed) as usize)),
-            Waited::Granted(_) => Some(Err(BrokenBarrier(()))),
-        }
-    }
-}
-
-impl<A: Fn()> Goal for Party<'_, A> {
-    fn queue(&self) -> &WaitQueue {
-        &self.barrier.queue
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Barrier
-    }
-
-    fn must_wait(&self) -> bool {
-        let Barrier { queue, arrived, parties, .. } = self.barrier;
-        let (now, index) = (queue.word.load(Acquire), arrived.load(Relaxed));
-        if now & PHASE != FILLING || index + 1 == *parties {
-            return false;
-        }
-        self.generation.store(now, Relaxed);
-        self.index.store(index, Relaxed);
-        arrived.store(index + 1, Relaxed);
-        true
-    }
-
-    fn left(&self, _empty: bool) {
-        // A thread did that to leave. A task does it here: unless it was decided, it is broken now.
-        self.give_up();
-    }
-
-    fn gone(&self) {
-        let granting = self.barrier.queue.granting();
-        if self.barrier.queue.word.load(Acquire) & PHASE == BROKEN {
-            self.barrier.decide(granting, STOPPED);
-        }
-    }
-
-    /// It had arrived, and with the others it would have got through.
-    fn pass_on(&self, _token: u32) {}
-}
-
-/// Waiting for an action to end, before arriving.
-struct Gate<'a, A>(&'a Barrier<A>);
-
-#[expect(clippy::misnamed_getters, reason = "the queue that one waits in here is the gate")]
-impl<A: Fn()> Goal for Gate<'_, A> {
-    fn queue(&self) -> &WaitQueue {
-        &self.0.gate
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Barrier
-    }
-
-    fn must_wait(&self) -> bool {
-        matches!(self.0.queue.word.load(Acquire) & PHASE, ACTING | ABORTED)
-    }
-
-    fn left(&self, _empty: bool) {}
-
-    fn gone(&self) {
-        // The others would wait for it.
-        self.0.abort();
-    }
-
-    fn pass_on(&self, _token: u32) {
-        self.0.abort();
-    }
-}
-
 impl<A: Fn()> fmt::Debug for Barrier<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Barrier")
@@ -546,68 +443,5 @@ impl<A: Fn()> fmt::Debug for Barrier<A> {
             .field("waiting", &self.waiting())
             .field("broken", &self.is_broken())
             .finish_non_exhaustive()
-    }
-}
-
-/// The barrier is broken: one of its parties gave up, its action panicked, or it was aborted or reset.
-/// [`Barrier::reset`] makes it usable again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BrokenBarrier(());
-
-impl fmt::Display for BrokenBarrier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the barrier is broken: one of its parties gave up, or it was aborted or reset")
-    }
-}
-
-impl std::error::Error for BrokenBarrier {}
-
-/// Why a wait at a barrier ended before all had arrived.
-#[derive(Debug)]
-pub enum BarrierError {
-    /// The barrier was broken, by another party or before.
-    Broken(BrokenBarrier),
-    /// The deadline has passed. The barrier is broken.
-    TimedOut,
-    /// The thread was interrupted. The barrier is broken.
-    Interrupted(Interrupted),
-    /// A signal handler ran in the thread, or it was nudged, and the wait had asked to know. The barrier is broken.
-    Signalled,
-}
-
-impl fmt::Display for BarrierError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BarrierError::Broken(broken) => broken.fmt(f),
-            BarrierError::TimedOut => f.write_str("the wait at the barrier timed out"),
-            BarrierError::Interrupted(interrupted) => interrupted.fmt(f),
-            BarrierError::Signalled => f.write_str("the wait at the barrier was ended by a signal"),
-        }
-    }
-}
-
-impl std::error::Error for BarrierError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            BarrierError::Broken(broken) => Some(broken),
-            BarrierError::Interrupted(interrupted) => Some(interrupted),
-            BarrierError::TimedOut | BarrierError::Signalled => None,
-        }
-    }
-}
-
-impl From<BrokenBarrier> for BarrierError {
-    fn from(broken: BrokenBarrier) -> BarrierError {
-        BarrierError::Broken(broken)
-    }
-}
-
-impl From<WaitError> for BarrierError {
-    fn from(error: WaitError) -> BarrierError {
-        match error {
-            WaitError::TimedOut => BarrierError::TimedOut,
-            WaitError::Signalled => BarrierError::Signalled,
-            other => BarrierError::Interrupted(other.only_interrupt()),
-        }
     }
 }
