@@ -242,56 +242,50 @@ fn a_lock_that_was_handed_over_has_a_holder() {
     });
 }
 
-/// An interrupt competes. Whoever is interrupted gives up for that, or for the deadlock, or not at all; and nobody is left.
-#[test]
-fn an_interrupt_comes_as_well() {
+/// Two in opposite order, while another thread does `disturb` to the younger one, which waits as `wait` says; `check` is told what
+/// that came to, and what of the younger one's wait became.
+fn disturbed<T: 'static>(
+    wait: fn() -> Wait,
+    disturb: fn(&Thread) -> T,
+    check: fn(T, &Result<(), WaitError>),
+) {
     for detection in [Detection::Fail, Detection::Youngest] {
-        let seen = detecting(2, detection, || {
+        let seen = detecting(2, detection, move || {
             let [older, younger] = handles();
             let locks = locks(2);
-            let other = taker(&younger, &locks, (1, 0), Wait::new());
-            let sender = {
+            let other = taker(&younger, &locks, (1, 0), wait());
+            let disturber = {
                 let younger = younger.clone();
-                loom::thread::spawn(move || younger.interrupt(Interrupt::new(())))
+                loom::thread::spawn(move || disturb(&younger))
             };
             quell::adopt(&older).unwrap();
             let mine = take(&locks, 0, 1, &Wait::new());
             let results = vec![mine, other.join().unwrap()];
-            let receipt = sender.join().unwrap();
-            let delivered = matches!(&results[1], Err(WaitError::Interrupted(_)));
-            assert_eq!(receipt.state() == Outcome::Delivered, delivered);
+            check(disturber.join().unwrap(), &results[1]);
             model::exit(&younger);
             all_free(&locks);
             results
         });
-        // Nothing, the interrupt, the deadlock. Both: the interrupt came when the other's wait had been told to fail.
+        // Nothing, the other reason, the deadlock. Both: the other came when the wait had been told to fail.
         assert!(seen.is_superset(&BTreeSet::from([(0, 0), (0, 1), (1, 0)])), "{seen:?}");
         assert!(seen.iter().all(|&(deadlocks, others)| deadlocks <= 1 && others <= 1), "{seen:?}");
     }
 }
 
+/// An interrupt competes. Whoever is interrupted gives up for that, or for the deadlock, or not at all; and nobody is left.
+#[test]
+fn an_interrupt_comes_as_well() {
+    let interrupt = |younger: &Thread| younger.interrupt(Interrupt::new(()));
+    disturbed(Wait::new, interrupt, |receipt, ended| {
+        let delivered = matches!(ended, Err(WaitError::Interrupted(_)));
+        assert_eq!(receipt.state() == Outcome::Delivered, delivered);
+    });
+}
+
 /// A deadline passes meanwhile, of the one that is to fail.
 #[test]
 fn a_deadline_passes_as_well() {
-    for detection in [Detection::Fail, Detection::Youngest] {
-        let seen = detecting(2, detection, || {
-            let [older, younger] = handles();
-            let locks = locks(2);
-            let other = taker(&younger, &locks, (1, 0), model::timed());
-            let clock = {
-                let younger = younger.clone();
-                loom::thread::spawn(move || model::expire(&younger))
-            };
-            quell::adopt(&older).unwrap();
-            let mine = take(&locks, 0, 1, &Wait::new());
-            let results = vec![mine, other.join().unwrap()];
-            clock.join().unwrap();
-            all_free(&locks);
-            results
-        });
-        assert!(seen.is_superset(&BTreeSet::from([(0, 0), (0, 1), (1, 0)])), "{seen:?}");
-        assert!(seen.iter().all(|&(deadlocks, others)| deadlocks <= 1 && others <= 1), "{seen:?}");
-    }
+    disturbed(model::timed, model::expire, |(), _| ());
 }
 
 /// After the deadlock, or its deadline, the victim waits for something else, which it gets: a verdict goes with its wait.

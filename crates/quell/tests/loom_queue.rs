@@ -5,16 +5,9 @@
 mod models;
 
 use loom::thread;
+use models::with_handle as start;
 use quell::{GetError, Interrupt, Outcome, PriorityQueue, PutError, Queue, Thread, Wait, model};
 use std::sync::Arc;
-
-fn start<T: 'static>(handle: &Thread, f: impl FnOnce() -> T + 'static) -> thread::JoinHandle<T> {
-    let handle = handle.clone();
-    thread::spawn(move || {
-        quell::adopt(&handle).unwrap();
-        f()
-    })
-}
 
 #[test]
 fn an_item_arrives() {
@@ -134,15 +127,21 @@ fn a_putter_is_interrupted_while_room_comes() {
     });
 }
 
+/// A full queue, and a thread that waits for room and is late now.
+fn full_with_a_late_putter() -> (Arc<Queue<u32>>, thread::JoinHandle<Result<(), PutError<u32>>>) {
+    let queue = Arc::new(Queue::bounded(1));
+    queue.put(1).unwrap();
+    let handle = Thread::unattached(None);
+    let putter = Arc::clone(&queue);
+    let putter = start(&handle, move || putter.put_with(2, &model::timed()));
+    model::expire(&handle);
+    (queue, putter)
+}
+
 #[test]
 fn a_putter_times_out_while_room_comes() {
     models::bounded(3, || {
-        let queue = Arc::new(Queue::bounded(1));
-        queue.put(1).unwrap();
-        let handle = Thread::unattached(None);
-        let putter = Arc::clone(&queue);
-        let putter = start(&handle, move || putter.put_with(2, &model::timed()));
-        model::expire(&handle);
+        let (queue, putter) = full_with_a_late_putter();
         assert_eq!(queue.get().unwrap(), 1);
         match putter.join().unwrap() {
             Ok(()) => assert_eq!(queue.try_get().unwrap(), 2),
@@ -311,12 +310,7 @@ fn put_get_interrupt_and_shut_down_compete() {
 #[test]
 fn room_goes_to_the_first_who_waits_for_it() {
     models::bounded(3, || {
-        let queue = Arc::new(Queue::bounded(1));
-        queue.put(1).unwrap();
-        let handle = Thread::unattached(None);
-        let putter = Arc::clone(&queue);
-        let putter = start(&handle, move || putter.put_with(2, &model::timed()));
-        model::expire(&handle);
+        let (queue, putter) = full_with_a_late_putter();
         assert_eq!(queue.try_get().unwrap(), 1);
         // Either the putter had waited, then its item is in the queue and there is no room; or it comes later, or has
         // given up.

@@ -6,6 +6,7 @@ mod models;
 
 use loom::cell::UnsafeCell;
 use loom::thread;
+use models::with_handle;
 use quell::{Event, Interrupt, Outcome, RawLock, RawRLock, Thread, Wait, WaitError, model};
 use std::sync::Arc;
 
@@ -114,11 +115,8 @@ fn a_waiter_is_interrupted_while_the_lock_is_freed() {
         let handle = Thread::unattached(None);
         counter.lock.lock().unwrap();
         let waiter = {
-            let (handle, counter) = (handle.clone(), Arc::clone(&counter));
-            thread::spawn(move || {
-                quell::adopt(&handle).unwrap();
-                counter.add(&Wait::new())
-            })
+            let counter = Arc::clone(&counter);
+            with_handle(&handle, move || counter.add(&Wait::new()))
         };
         let receipt = handle.interrupt(Interrupt::new(1));
         counter.lock.unlock();
@@ -145,11 +143,8 @@ fn a_waiter_that_leaves_takes_no_wake_up_along() {
         let handle = Thread::unattached(None);
         counter.lock.lock().unwrap();
         let leaves = {
-            let (handle, counter) = (handle.clone(), Arc::clone(&counter));
-            thread::spawn(move || {
-                quell::adopt(&handle).unwrap();
-                u32::from(counter.add(&Wait::new()).is_ok())
-            })
+            let counter = Arc::clone(&counter);
+            with_handle(&handle, move || u32::from(counter.add(&Wait::new()).is_ok()))
         };
         let stays = {
             let counter = Arc::clone(&counter);
@@ -169,11 +164,8 @@ fn a_waiter_times_out_while_the_lock_is_freed() {
         let handle = Thread::unattached(None);
         counter.lock.lock().unwrap();
         let waiter = {
-            let (handle, counter) = (handle.clone(), Arc::clone(&counter));
-            thread::spawn(move || {
-                quell::adopt(&handle).unwrap();
-                u32::from(counter.add(&model::timed()).is_ok())
-            })
+            let counter = Arc::clone(&counter);
+            with_handle(&handle, move || u32::from(counter.add(&model::timed()).is_ok()))
         };
         model::expire(&handle);
         counter.lock.unlock();
@@ -209,9 +201,8 @@ fn a_recursive_lock_is_not_half_taken_by_an_interrupted_thread() {
         let handle = Thread::unattached(None);
         lock.lock().unwrap();
         let waiter = {
-            let (handle, lock) = (handle.clone(), Arc::clone(&lock));
-            thread::spawn(move || {
-                quell::adopt(&handle).unwrap();
+            let lock = Arc::clone(&lock);
+            with_handle(&handle, move || {
                 let taken = lock.lock().is_ok();
                 assert_eq!(lock.is_owned(), taken);
                 if taken {
@@ -235,17 +226,14 @@ fn a_recursive_lock_is_not_half_taken_at_a_deadline() {
         lock.lock().unwrap();
         let handle = Thread::unattached(None);
         let waiter = {
-            let (handle, lock) = (handle.clone(), Arc::clone(&lock));
-            thread::spawn(move || {
-                quell::adopt(&handle).unwrap();
-                match lock.lock_with(&model::timed()) {
-                    Ok(()) => {
-                        assert_eq!((lock.depth(), lock.is_owned()), (1, true));
-                        assert_eq!(lock.unlock(), Ok(true));
-                    }
-                    Err(WaitError::TimedOut) => assert!(!lock.is_owned()),
-                    Err(other) => panic!("{other:?}"),
+            let lock = Arc::clone(&lock);
+            with_handle(&handle, move || match lock.lock_with(&model::timed()) {
+                Ok(()) => {
+                    assert_eq!((lock.depth(), lock.is_owned()), (1, true));
+                    assert_eq!(lock.unlock(), Ok(true));
                 }
+                Err(WaitError::TimedOut) => assert!(!lock.is_owned()),
+                Err(other) => panic!("{other:?}"),
             })
         };
         model::expire(&handle);
@@ -285,9 +273,8 @@ fn a_set_counts_once() {
         let event = Arc::new(Event::new());
         let handle = Thread::unattached(None);
         let waiter = {
-            let (handle, event) = (handle.clone(), Arc::clone(&event));
-            thread::spawn(move || {
-                quell::adopt(&handle).unwrap();
+            let event = Arc::clone(&event);
+            with_handle(&handle, move || {
                 event.wait().unwrap();
                 event.clear();
                 event.wait_with(&Wait::new())
@@ -312,11 +299,8 @@ fn a_waiter_is_interrupted_while_the_event_is_set() {
         let event = Arc::new(Event::new());
         let handle = Thread::unattached(None);
         let waiter = {
-            let (handle, event) = (handle.clone(), Arc::clone(&event));
-            thread::spawn(move || {
-                quell::adopt(&handle).unwrap();
-                event.wait_with(&Wait::new())
-            })
+            let event = Arc::clone(&event);
+            with_handle(&handle, move || event.wait_with(&Wait::new()))
         };
         let setter = Arc::clone(&event);
         let setter = thread::spawn(move || setter.set());
@@ -334,9 +318,8 @@ fn a_waiter_times_out_while_the_event_is_set() {
         let event = Arc::new(Event::new());
         let handle = Thread::unattached(None);
         let waiter = {
-            let (handle, event) = (handle.clone(), Arc::clone(&event));
-            thread::spawn(move || {
-                quell::adopt(&handle).unwrap();
+            let event = Arc::clone(&event);
+            with_handle(&handle, move || {
                 let waited = event.wait_with(&model::timed());
                 // Whatever the wait came to, the event tells the truth, and the next wait hears of it.
                 event.wait().unwrap();
@@ -357,9 +340,8 @@ fn an_event_is_whole_after_a_waiter_left() {
         let event = Arc::new(Event::new());
         let handle = Thread::unattached(None);
         let leaves = {
-            let (handle, event) = (handle.clone(), Arc::clone(&event));
-            thread::spawn(move || {
-                quell::adopt(&handle).unwrap();
+            let event = Arc::clone(&event);
+            with_handle(&handle, move || {
                 let _ = event.wait_with(&model::timed());
             })
         };
