@@ -135,7 +135,7 @@ impl Condition {
     pub fn wait_with<G: Guard>(&self, guard: &mut G, wait: &Wait) -> Result<(), WaitError> {
         guard.check();
         let mut depth = 0;
-        let (lock, again) = (guard.raw_lock(), guard.raw_rlock());
+        let (lock, again) = guard.parts();
         let transfer = Transfer::new(lock);
         // The lock is released when this thread is in the queue.
         let release = || depth = guard.release();

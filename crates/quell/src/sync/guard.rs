@@ -25,15 +25,9 @@ pub trait Sealed {
     #[track_caller]
     fn reacquire(&mut self, depth: u32);
 
-    /// What is under it, in whose queue a thread waits to take it again.
+    /// The lock in whose queue a thread waits to take it again, and what it is part of.
     #[doc(hidden)]
-    fn raw_lock<'l>(&self) -> &'l RawLock
-    where
-        Self: 'l;
-
-    /// The same of a lock that its owner may take again.
-    #[doc(hidden)]
-    fn raw_rlock<'l>(&self) -> Option<&'l RawRLock>
+    fn parts<'l>(&self) -> (&'l RawLock, Option<&'l RawRLock>)
     where
         Self: 'l;
 }
@@ -50,18 +44,11 @@ impl<T: ?Sized> Sealed for LockGuard<'_, T> {
         raw.lock_uninterruptible();
     }
 
-    fn raw_lock<'l>(&self) -> &'l RawLock
+    fn parts<'l>(&self) -> (&'l RawLock, Option<&'l RawRLock>)
     where
         Self: 'l,
     {
-        self.lock().raw()
-    }
-
-    fn raw_rlock<'l>(&self) -> Option<&'l RawRLock>
-    where
-        Self: 'l,
-    {
-        None
+        (self.lock().raw(), None)
     }
 }
 
@@ -83,18 +70,11 @@ impl<T: ?Sized> Sealed for RLockGuard<'_, T> {
         reacquire(self.raw(), depth);
     }
 
-    fn raw_lock<'l>(&self) -> &'l RawLock
+    fn parts<'l>(&self) -> (&'l RawLock, Option<&'l RawRLock>)
     where
         Self: 'l,
     {
-        self.raw().raw()
-    }
-
-    fn raw_rlock<'l>(&self) -> Option<&'l RawRLock>
-    where
-        Self: 'l,
-    {
-        Some(self.raw())
+        (self.raw().raw(), Some(self.raw()))
     }
 }
 
@@ -108,18 +88,11 @@ impl<T: ?Sized + Sync> Sealed for WholeRLock<'_, T> {
         reacquire(self.raw(), depth);
     }
 
-    fn raw_lock<'l>(&self) -> &'l RawLock
+    fn parts<'l>(&self) -> (&'l RawLock, Option<&'l RawRLock>)
     where
         Self: 'l,
     {
-        self.raw().raw()
-    }
-
-    fn raw_rlock<'l>(&self) -> Option<&'l RawRLock>
-    where
-        Self: 'l,
-    {
-        Some(self.raw())
+        (self.raw().raw(), Some(self.raw()))
     }
 }
 
