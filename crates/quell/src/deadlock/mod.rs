@@ -35,6 +35,9 @@
 //! | a lock that a task holds | nobody that is known |
 //! | an event, a semaphore, a barrier, a queue, a condition, a task of a pool, the end of a thread scope, time | nobody: any thread may end it |
 //!
+//! The end of a scope is among those because it waits for several threads at once, where a chain follows one, and because it could
+//! not fail: the threads borrow what ends with it. Whoever joins the handles inside the scope has a circle through them found.
+//!
 //! A circle of waits of the first kinds is found, all of it or nothing: there is none that merely looks like one. That a
 //! wait in it has a deadline, or can be interrupted, does not make it another thing; [`Waiting::limited`] tells, for a
 //! [policy](Detection::Ask) that wants to let a deadline have its way. Where a circle leads through a wait of the other
