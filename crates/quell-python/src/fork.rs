@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::primitives::wait;
-use crate::{delivery, scopes};
+use crate::{delivery, patch, scopes};
 
 /// The token, if the calling thread has the GIL. A thread without it (native code that forks) leaves Python's state alone, and
 /// so must its child.
@@ -42,6 +42,7 @@ extern "C" fn release() {
 fn after_fork_in_child(py: Python<'_>) {
     wait::forget_waiters_after_fork(py);
     delivery::after_fork(py);
+    patch::after_fork(py);
     scopes::firing::after_fork();
     // Starts the monitor again if timeouts are armed: they hold in the child as well.
     quell::after_fork_child();

@@ -13,6 +13,7 @@ pub mod exceptions;
 mod fork;
 mod lazy;
 mod native;
+pub mod patch;
 mod primitives;
 pub mod run;
 mod scopes;

@@ -11,6 +11,7 @@ in any blocking call. The interrupt arrives as an ordinary exception; cleanup ru
     with quell.timeout(5):              # ends the block with quell.Timeout
         work()
 
+Reaching      patch, unpatch, patchable, Patch, Patchable: any thread, in the blocking calls of the standard library
 Sending       interrupt, interrupt_main, set_async_exc; what became of it: Delivery
 Receiving     Interrupt, Timeout; checkpoint, mask, shield
 Time limits   timeout, timeout_at
@@ -28,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from queue import Empty, Full
 
+    from ._patch import Patch, Patchable, patch, patchable, unpatch
     from ._quell import (
         Barrier,
         BoundedSemaphore,
@@ -77,6 +79,8 @@ __all__ = [
     "Limit",
     "Lock",
     "MemoryLimit",
+    "Patch",
+    "Patchable",
     "PriorityQueue",
     "Queue",
     "RLock",
@@ -90,10 +94,13 @@ __all__ = [
     "interrupt",
     "interrupt_main",
     "mask",
+    "patch",
+    "patchable",
     "set_async_exc",
     "shield",
     "timeout",
     "timeout_at",
+    "unpatch",
 ]
 
 

@@ -343,6 +343,35 @@ pub fn wait_options(py: Python<'_>, deadline: Option<Instant>) -> PyResult<Wait>
     Ok(Wait { deadline, interruptible, signals, at_once: true, ..Wait::new() })
 }
 
+/// What a call of the standard library is to do about an interrupt that has ended it.
+pub enum Hit {
+    /// Raise this: the interrupt has been taken.
+    Raise(PyErr),
+    /// Go on, and listen to interrupts no more: where the thread is, none may be raised.
+    Later,
+    /// Go on: it has been withdrawn, or is not for this place.
+    Nothing,
+}
+
+/// The interrupt that is pending in the calling thread, for a system call that was made for somebody else's code with
+/// [`leave_pending`](Wait::leave_pending) and has come back without effect.
+pub fn hit(py: Python<'_>) -> PyResult<Hit> {
+    let record = Record::current(py);
+    if swallow::would_swallow_blocked(py) || !holds::covered(py, record)? {
+        return Ok(Hit::Later);
+    }
+    Ok(match record.take(py, true) {
+        Some(interrupt) => Hit::Raise(record.delivered(py, interrupt)),
+        None => Hit::Nothing,
+    })
+}
+
+/// Whether the calling thread is the one whose blocking calls end when a signal comes.
+#[inline]
+pub fn is_reached_by_signals() -> bool {
+    signal::runs_handlers()
+}
+
 /// Runs `f`, which may run Python code, with interrupts of the calling thread kept out. They are not raised at its end: it is
 /// no interruption point.
 pub fn shielded<R>(py: Python<'_>, f: impl FnOnce() -> R) -> R {

@@ -102,11 +102,13 @@ impl Caller<'_> {
     /// the call is to be made again.
     pub(super) fn look(&self, ended: &Ended) -> Result<(), WaitError> {
         let slot = self.me.slot();
-        if self.hears & PENDING != 0
-            && slot.has_pending()
-            && let Taken::Interrupt(interrupt) = slot.take_if(|| true)
-        {
-            return Err(Interrupted::new(interrupt, self.me.clone()).into());
+        if self.hears & PENDING != 0 && slot.has_pending() {
+            if self.wait.leave_pending {
+                return Err(WaitError::Signalled);
+            }
+            if let Taken::Interrupt(interrupt) = slot.take_if(|| true) {
+                return Err(Interrupted::new(interrupt, self.me.clone()).into());
+            }
         }
         if self.wait.signals && slot.is_nudged() {
             slot.take_nudge();

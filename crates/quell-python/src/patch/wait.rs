@@ -1,0 +1,170 @@
+//! Blocking for somebody else's code: without the GIL, until the call is done, its time is over, or an interrupt is raised.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use pyo3::exceptions::{PyOSError, PyTimeoutError};
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
+use pyo3::{Borrowed, ffi};
+use quell::syscall::{self, PollFd};
+use quell::{CallError, Wait};
+
+use crate::cpython::frame::Frame;
+use crate::cpython::thread::ThreadState;
+use crate::delivery::{self, Hit};
+use crate::primitives::call::Obj;
+
+/// How a call has ended that was not interrupted.
+#[derive(Debug)]
+pub(super) enum Ended<T> {
+    /// With this.
+    Done(T),
+    /// The system has refused it, with this number.
+    Failed(c_int),
+    /// The deadline has passed.
+    Late,
+}
+
+/// Makes a call through quell until it has ended, with the GIL released. `attempt` is made again, with the same deadline, when it
+/// was stopped for an interrupt that may not be raised here, or was withdrawn.
+pub(super) fn blocking<T: Send>(
+    py: Python<'_>,
+    deadline: Option<Instant>,
+    mut attempt: impl FnMut(&Wait) -> Result<T, CallError> + Send,
+) -> PyResult<Ended<T>> {
+    let mut listens = Listens::begin(py);
+    loop {
+        let wait = listens.wait(deadline);
+        match py.detach(|| attempt(&wait)) {
+            Ok(value) => return Ok(Ended::Done(value)),
+            Err(CallError::TimedOut) => return Ok(Ended::Late),
+            Err(CallError::Os(error)) => {
+                return Ok(Ended::Failed(error.raw_os_error().unwrap_or(libc::EIO)));
+            }
+            Err(CallError::Signalled | CallError::Interrupted(_)) => listens.look(py)?,
+        }
+    }
+}
+
+/// Whether the calling thread, about to wait or waiting, is ended by interrupts.
+pub(super) struct Listens(bool);
+
+impl Listens {
+    /// It is, as far as is known: where it stands is looked at when an interrupt has come.
+    pub(super) fn begin(py: Python<'_>) -> Listens {
+        // From here on senders find the thread by its record.
+        delivery::me(py);
+        Listens(true)
+    }
+
+    /// The options for the next attempt.
+    pub(super) fn wait(&self, deadline: Option<Instant>) -> Wait {
+        Wait { deadline, interruptible: self.0, at_once: true, leave_pending: true, ..Wait::new() }
+    }
+
+    /// After an attempt that was stopped: raises the interrupt, or sees to it that the next attempt is not stopped for it.
+    pub(super) fn look(&mut self, py: Python<'_>) -> PyResult<()> {
+        if breaks_caller() {
+            self.0 = false;
+            return Ok(());
+        }
+        match delivery::hit(py)? {
+            Hit::Raise(error) => return Err(error),
+            Hit::Later => self.0 = false,
+            Hit::Nothing => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether an exception raised in this wait would leave something of the standard library's half done. All of these wait
+/// for what comes soon: a condition for its lock, before it returns; a starting thread, or a starting program.
+fn breaks_caller() -> bool {
+    const NEAR: usize = 5;
+    let mut stack = ThreadState::current().top().into_iter().flat_map(Frame::stack).take(NEAR);
+    stack.any(|frame| {
+        frame.code().is_some_and(|code| {
+            [c"Condition._acquire_restore", c"Thread.start", c"Popen._execute_child"]
+                .iter()
+                .any(|name| code.is_qualified(name))
+        })
+    })
+}
+
+/// Waits until a descriptor is ready for one of these events, or can only fail. False: the deadline has passed.
+pub(super) fn ready(
+    py: Python<'_>,
+    fd: c_int,
+    events: i16,
+    deadline: Option<Instant>,
+) -> PyResult<bool> {
+    // SAFETY: not -1; who passes a descriptor to a call keeps it open. If it is closed meanwhile, the system says so.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let ended = blocking(py, deadline, |wait| {
+        syscall::poll(&mut [PollFd::new(&fd, events)], wait).map(drop)
+    })?;
+    // What the system has against it, the call itself will say.
+    Ok(!matches!(ended, Ended::Late))
+}
+
+/// The OSError for a number.
+pub(super) fn os_error(py: Python<'_>, number: c_int) -> PyErr {
+    // SAFETY: attached; sets an error from errno, which is this thread's own.
+    unsafe {
+        *libc::__errno_location() = number;
+        ffi::PyErr_SetFromErrno(ffi::PyExc_OSError);
+    }
+    PyErr::fetch(py)
+}
+
+/// The OSError for a number, about a file.
+pub(super) fn file_error(py: Python<'_>, number: c_int, file: Obj) -> PyErr {
+    // SAFETY: as above, and a live object.
+    unsafe {
+        *libc::__errno_location() = number;
+        ffi::PyErr_SetFromErrnoWithFilenameObject(ffi::PyExc_OSError, file);
+    }
+    PyErr::fetch(py)
+}
+
+/// What a socket raises when its time is over.
+pub(super) fn timed_out() -> PyErr {
+    PyTimeoutError::new_err("timed out")
+}
+
+unsafe extern "C" {
+    /// With a format of `Py_BuildValue`.
+    fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
+}
+
+/// Tells the audit hooks, as the original would.
+pub(super) fn audit(py: Python<'_>, event: &CStr, arguments: &[Obj]) -> PyResult<()> {
+    // SAFETY: live objects of the running call.
+    let arguments = arguments.iter().map(|a| unsafe { Borrowed::from_ptr(py, *a) });
+    let arguments = PyTuple::new(py, arguments.collect::<Vec<_>>())?;
+    // SAFETY: a value that is a tuple is the list of arguments.
+    let refused = unsafe { PySys_Audit(event.as_ptr(), c"O".as_ptr(), arguments.as_ptr()) };
+    if refused != 0 { Err(PyErr::fetch(py)) } else { Ok(()) }
+}
+
+/// The moment so many seconds from now; None if the clock does not reach that far.
+pub(super) fn after(seconds: f64) -> Option<Instant> {
+    Duration::try_from_secs_f64(seconds).ok().and_then(|d| Instant::now().checked_add(d))
+}
+
+/// Calls a method by name.
+pub(super) fn method<'py>(py: Python<'py>, object: Obj, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: a live object of the running call.
+    let object = unsafe { Bound::from_borrowed_ptr(py, object) };
+    object.call_method0(PyString::intern(py, name))
+}
+
+/// Whether an error is of the class that the system's number stands for.
+pub(super) fn errno_of(py: Python<'_>, error: &PyErr) -> Option<c_int> {
+    if !error.is_instance_of::<PyOSError>(py) {
+        return None;
+    }
+    error.value(py).getattr("errno").ok()?.extract().ok()
+}

@@ -1,0 +1,972 @@
+"""quell.patch, call by call: each is ended by an interrupt, has done nothing then, and else does what it did."""
+
+import concurrent.futures
+import contextlib
+import fcntl
+import multiprocessing
+import os
+import queue
+import select
+import selectors
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import pytest
+import quell
+from conftest import outcome, python
+
+
+class Stop(BaseException):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def patched():
+    with quell.patch() as patch:
+        assert not patch.refused
+        yield
+
+
+CASES = {}
+
+
+def case(function):
+    """A case: it is given an exit stack and returns the call that blocks, what ends its blocking, and the answer then."""
+    CASES[function.__name__] = function
+    return function
+
+
+def pair(stack, *, timeout=None, kind=socket.SOCK_STREAM):
+    a, b = socket.socketpair(socket.AF_UNIX, kind)
+    stack.enter_context(a)
+    stack.enter_context(b)
+    a.settimeout(timeout)
+    return a, b
+
+
+def pipe(stack):
+    ends = os.pipe()
+    for end in ends:
+        stack.callback(close, end)
+    return ends
+
+
+def close(fd):
+    with contextlib.suppress(OSError):
+        os.close(fd)
+
+
+def full(fd):
+    """Fill a pipe or a socket."""
+    os.set_blocking(fd, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(fd, bytes(65536))
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(fd, b"x")
+    os.set_blocking(fd, True)
+
+
+def drain(fd):
+    os.set_blocking(fd, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.read(fd, 1 << 20):
+            pass
+    os.set_blocking(fd, True)
+
+
+# ---- locks, and what is made of them
+
+
+@case
+def lock(stack):
+    lock = threading.Lock()
+    lock.acquire()
+    return lock.acquire, lock.release, True
+
+
+@case
+def lock_timed(stack):
+    lock = threading.Lock()
+    lock.acquire()
+    return (lambda: lock.acquire(True, 1000)), lock.release, True
+
+
+@case
+def lock_with(stack):
+    lock = threading.Lock()
+    lock.acquire()
+
+    def block():
+        with lock:
+            return "in"
+
+    return block, lock.release, "in"
+
+
+@case
+def rlock(stack):
+    lock = threading.RLock()
+    lock.acquire()
+    return lock.acquire, lock.release, True
+
+
+@case
+def rlock_with(stack):
+    lock = threading.RLock()
+    lock.acquire()
+
+    def block():
+        with lock, lock:
+            return "in"
+
+    return block, lock.release, "in"
+
+
+@case
+def event(stack):
+    event = threading.Event()
+    return event.wait, event.set, True
+
+
+@case
+def condition(stack):
+    condition = threading.Condition()
+
+    def block():
+        with condition:
+            return condition.wait()
+
+    def notify():
+        with condition:
+            condition.notify()
+
+    return block, notify, True
+
+
+@case
+def condition_of_a_lock(stack):
+    condition = threading.Condition(threading.Lock())
+
+    def block():
+        with condition:
+            return condition.wait(1000)
+
+    def notify():
+        with condition:
+            condition.notify()
+
+    return block, notify, True
+
+
+@case
+def semaphore(stack):
+    semaphore = threading.Semaphore(0)
+    return semaphore.acquire, semaphore.release, True
+
+
+@case
+def barrier(stack):
+    event = threading.Barrier(2)
+
+    def block():
+        event.reset()
+        return event.wait() in (0, 1)
+
+    return block, event.wait, True
+
+
+@case
+def join(stack):
+    event = threading.Event()
+    thread = threading.Thread(target=event.wait, daemon=True)
+    thread.start()
+    return thread.join, event.set, None
+
+
+@case
+def join_timed(stack):
+    event = threading.Event()
+    thread = threading.Thread(target=event.wait, daemon=True)
+    thread.start()
+    return (lambda: thread.join(1000)), event.set, None
+
+
+@case
+def queue_get(stack):
+    items = queue.Queue()
+    return items.get, (lambda: items.put("item")), "item"
+
+
+@case
+def queue_put(stack):
+    items = queue.Queue(1)
+    items.put(0)
+    return (lambda: items.put(1)), items.get, None
+
+
+@case
+def queue_join(stack):
+    items = queue.Queue()
+    items.put(0)
+    return items.join, items.task_done, None
+
+
+@case
+def simple_queue(stack):
+    items = queue.SimpleQueue()
+    return items.get, (lambda: items.put("item")), "item"
+
+
+@case
+def simple_queue_timed(stack):
+    items = queue.SimpleQueue()
+    return (lambda: items.get(timeout=1000)), (lambda: items.put("item")), "item"
+
+
+@case
+def future(stack):
+    future = concurrent.futures.Future()
+    return future.result, (lambda: future.set_result(1)), 1
+
+
+@case
+def futures_wait(stack):
+    future = concurrent.futures.Future()
+    return (
+        (lambda: len(concurrent.futures.wait([future]).done)),
+        (lambda: future.set_result(1)),
+        1,
+    )
+
+
+# ---- descriptors
+
+
+@case
+def os_read(stack):
+    r, w = pipe(stack)
+    return (lambda: os.read(r, 10)), (lambda: os.write(w, b"bytes")), b"bytes"
+
+
+@case
+def os_write(stack):
+    r, w = pipe(stack)
+    full(w)
+    return (lambda: os.write(w, b"bytes")), (lambda: drain(r)), 5
+
+
+@case
+def file_raw_read(stack):
+    r, w = pipe(stack)
+    file = stack.enter_context(open(r, "rb", buffering=0, closefd=False))
+    return (lambda: file.read(10)), (lambda: os.write(w, b"bytes")), b"bytes"
+
+
+@case
+def file_readall(stack):
+    r, w = pipe(stack)
+    file = stack.enter_context(open(r, "rb", buffering=0, closefd=False))
+    return file.readall, (lambda: (os.write(w, b"bytes"), os.close(w))), b"bytes"
+
+
+@case
+def file_read(stack):
+    r, w = pipe(stack)
+    file = stack.enter_context(open(r, "rb", closefd=False))
+    return (lambda: file.read(5)), (lambda: os.write(w, b"bytes")), b"bytes"
+
+
+@case
+def file_readline(stack):
+    r, w = pipe(stack)
+    file = stack.enter_context(open(r, encoding="ascii", closefd=False))
+    return file.readline, (lambda: os.write(w, b"line\n")), "line\n"
+
+
+@case
+def file_iteration(stack):
+    r, w = pipe(stack)
+    file = stack.enter_context(open(r, encoding="ascii", closefd=False))
+    return (lambda: next(file)), (lambda: os.write(w, b"line\n")), "line\n"
+
+
+@case
+def file_write(stack):
+    r, w = pipe(stack)
+    full(w)
+    file = stack.enter_context(open(w, "wb", buffering=0, closefd=False))
+    return (lambda: file.write(b"bytes")), (lambda: drain(r)), 5
+
+
+@case
+def open_fifo(stack):
+    path = stack.enter_context(tempfile.TemporaryDirectory()) + "/fifo"
+    os.mkfifo(path)
+
+    def block():
+        with open(path, "rb") as file:
+            return file.name == path
+
+    return block, (lambda: os.close(os.open(path, os.O_WRONLY))), True
+
+
+@case
+def os_open_fifo(stack):
+    path = stack.enter_context(tempfile.TemporaryDirectory()) + "/fifo"
+    os.mkfifo(path)
+
+    def block():
+        fd = os.open(path, os.O_WRONLY)
+        inherits = os.get_inheritable(fd)
+        os.close(fd)
+        return inherits
+
+    return block, (lambda: os.close(os.open(path, os.O_RDONLY))), False
+
+
+@case
+def flock(stack):
+    file = stack.enter_context(tempfile.NamedTemporaryFile())
+    a = stack.enter_context(open(file.name, "w"))
+    b = stack.enter_context(open(file.name, "w"))
+    fcntl.flock(a, fcntl.LOCK_EX)
+    return (lambda: fcntl.flock(b, fcntl.LOCK_EX)), (lambda: fcntl.flock(a, fcntl.LOCK_UN)), None
+
+
+@case
+def lockf(stack):
+    # Of another process: a process has one lock, however often it opens the file.
+    file = stack.enter_context(tempfile.NamedTemporaryFile("w"))
+    source = (
+        "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX);"
+        "print(1, flush=True); sys.stdin.read()"
+    )
+    child = stack.enter_context(
+        subprocess.Popen(
+            [sys.executable, "-c", source, file.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+    )
+    child.stdout.readline()
+    return (lambda: fcntl.lockf(file, fcntl.LOCK_EX)), child.stdin.close, None
+
+
+@case
+def stdin(stack):
+    r, w = pipe(stack)
+    old, sys.stdin = sys.stdin, open(r, encoding="ascii", closefd=False)
+    stack.callback(setattr, sys, "stdin", old)
+    return input, (lambda: os.write(w, b"line\n")), "line"
+
+
+# ---- waiting for descriptors
+
+
+@case
+def select_select(stack):
+    a, b = pair(stack)
+    return (lambda: select.select([a], [], []) == ([a], [], [])), (lambda: b.send(b"x")), True
+
+
+@case
+def select_of_an_iterator(stack):
+    a, b = pair(stack)
+    return (
+        (lambda: select.select(iter([a]), (), [], 1000) == ([a], [], [])),
+        (lambda: b.send(b"x")),
+        True,
+    )
+
+
+@case
+def poll(stack):
+    a, b = pair(stack)
+    poll = select.poll()
+    poll.register(a, select.POLLIN)
+    return (lambda: poll.poll() == [(a.fileno(), select.POLLIN)]), (lambda: b.send(b"x")), True
+
+
+@case
+def epoll(stack):
+    a, b = pair(stack)
+    poll = stack.enter_context(select.epoll())
+    poll.register(a, select.EPOLLIN | select.EPOLLET)
+    return (
+        (lambda: poll.poll(1000, maxevents=3) == [(a.fileno(), select.EPOLLIN)]),
+        (lambda: b.send(b"x")),
+        True,
+    )
+
+
+@case
+def selector(stack):
+    a, b = pair(stack)
+    selector = stack.enter_context(selectors.DefaultSelector())
+    selector.register(a, selectors.EVENT_READ)
+    return (lambda: len(selector.select())), (lambda: b.send(b"x")), 1
+
+
+# ---- sockets
+
+
+for timeout in (None, 1000):
+    suffix = "" if timeout is None else "_timed"
+
+    def define(function, timeout=timeout, suffix=suffix):
+        CASES[function.__name__ + suffix] = lambda stack: function(stack, timeout)
+
+    def recv(stack, timeout):
+        a, b = pair(stack, timeout=timeout)
+        return (lambda: a.recv(10)), (lambda: b.send(b"bytes")), b"bytes"
+
+    def recv_into(stack, timeout):
+        a, b = pair(stack, timeout=timeout)
+        buffer = bytearray(10)
+        return (
+            (lambda: (a.recv_into(buffer, 9), bytes(buffer))),
+            (lambda: b.send(b"bytes")),
+            (5, b"bytes".ljust(10, b"\0")),
+        )
+
+    def recvfrom(stack, timeout):
+        a, b = pair(stack, timeout=timeout, kind=socket.SOCK_DGRAM)
+        return (lambda: a.recvfrom(10)[0]), (lambda: b.send(b"bytes")), b"bytes"
+
+    def recvfrom_into(stack, timeout):
+        a, b = pair(stack, timeout=timeout, kind=socket.SOCK_DGRAM)
+        return (
+            (lambda: a.recvfrom_into(bytearray(10), flags=0)[0]),
+            (lambda: b.send(b"bytes")),
+            5,
+        )
+
+    def recvmsg(stack, timeout):
+        a, b = pair(stack, timeout=timeout)
+        return (lambda: a.recvmsg(10)[0]), (lambda: b.send(b"bytes")), b"bytes"
+
+    def recvmsg_into(stack, timeout):
+        a, b = pair(stack, timeout=timeout)
+        return (lambda: a.recvmsg_into([bytearray(10)])[0]), (lambda: b.send(b"bytes")), 5
+
+    def send(stack, timeout):
+        a, b = pair(stack, timeout=timeout)
+        full(a.fileno())
+        a.settimeout(timeout)
+        return (lambda: a.send(b"bytes")), (lambda: drain(b.fileno())), 5
+
+    def sendall(stack, timeout):
+        a, b = pair(stack, timeout=timeout)
+        full(a.fileno())
+        a.settimeout(timeout)
+        return (lambda: a.sendall(b"bytes")), (lambda: drain(b.fileno())), None
+
+    def sendmsg(stack, timeout):
+        a, b = pair(stack, timeout=timeout)
+        full(a.fileno())
+        a.settimeout(timeout)
+        return (lambda: a.sendmsg([b"bytes"])), (lambda: drain(b.fileno())), 5
+
+    def accept(stack, timeout):
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        server.settimeout(timeout)
+        client = stack.enter_context(socket.socket())
+
+        def block():
+            connection, address = server.accept()
+            with connection:
+                assert connection.gettimeout() is None
+                assert not connection.get_inheritable()
+                return address == client.getsockname()
+
+        return block, (lambda: client.connect(server.getsockname())), True
+
+    def accept_v6(stack, timeout):
+        try:
+            server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+        except OSError:
+            pytest.skip("no IPv6 here")
+        stack.enter_context(server)
+        server.settimeout(timeout)
+        client = stack.enter_context(socket.socket(socket.AF_INET6))
+
+        def block():
+            connection, address = server.accept()
+            with connection:
+                return address == client.getsockname()
+
+        return block, (lambda: client.connect(server.getsockname())), True
+
+    def accept_unix(stack, timeout):
+        path = stack.enter_context(tempfile.TemporaryDirectory()) + "/socket"
+        server = stack.enter_context(socket.socket(socket.AF_UNIX))
+        server.bind(path)
+        server.listen()
+        server.settimeout(timeout)
+        client = stack.enter_context(socket.socket(socket.AF_UNIX))
+
+        def block():
+            connection, address = server.accept()
+            with connection:
+                return address
+
+        return block, (lambda: client.connect(path)), ""
+
+    def makefile(stack, timeout):
+        a, b = pair(stack, timeout=timeout)
+        file = stack.enter_context(a.makefile("rb"))
+        return file.readline, (lambda: b.send(b"line\n")), b"line\n"
+
+    for function in (
+        recv, recv_into, recvfrom, recvfrom_into, recvmsg, recvmsg_into, send, sendall, sendmsg,
+        accept, accept_v6, accept_unix,
+    ):  # fmt: skip
+        define(function)
+    if timeout is None:
+        # A timeout ends the use of such a file.
+        define(makefile)
+
+
+@case
+def connect_unix(stack):
+    path = stack.enter_context(tempfile.TemporaryDirectory()) + "/socket"
+    server = stack.enter_context(socket.socket(socket.AF_UNIX))
+    server.bind(path)
+    server.listen(0)
+    first = stack.enter_context(socket.socket(socket.AF_UNIX))
+    first.connect(path)
+    second = stack.enter_context(socket.socket(socket.AF_UNIX))
+
+    def accept():
+        stack.enter_context(server.accept()[0])
+
+    return (lambda: second.connect(path)), accept, None
+
+
+# ---- processes
+
+
+@case
+def waitpid(stack):
+    child = subprocess.Popen(["sleep", "1000"])
+    stack.callback(child.wait)
+    pid = child.pid
+    return (lambda: os.waitpid(pid, 0) == (pid, signal.SIGKILL)), child.kill, True
+
+
+@case
+def wait4(stack):
+    child = subprocess.Popen(["sleep", "1000"])
+    stack.callback(child.wait)
+    pid = child.pid
+    return (lambda: os.wait4(pid, 0)[:2] == (pid, signal.SIGKILL)), child.kill, True
+
+
+@case
+def waitid(stack):
+    child = subprocess.Popen(["sleep", "1000"])
+    stack.callback(child.wait)
+    pid = child.pid
+    return (lambda: os.waitid(os.P_PID, pid, os.WEXITED).si_pid == pid), child.kill, True
+
+
+@case
+def popen_wait(stack):
+    child = subprocess.Popen(["sleep", "1000"])
+    return child.wait, child.kill, -signal.SIGKILL
+
+
+@case
+def popen_wait_timed(stack):
+    child = subprocess.Popen(["sleep", "1000"])
+    return (lambda: child.wait(1000)), child.kill, -signal.SIGKILL
+
+
+@case
+def communicate(stack):
+    child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    twin = os.dup(child.stdin.fileno())
+
+    def over():
+        child.wait()
+        child.stdout.close()
+
+    stack.callback(over)
+    return child.communicate, (lambda: os.close(twin)), (b"", None)
+
+
+# ---- multiprocessing
+
+
+@case
+def process_lock(stack):
+    lock = multiprocessing.Lock()
+    lock.acquire()
+    return lock.acquire, lock.release, True
+
+
+@case
+def process_lock_with(stack):
+    lock = multiprocessing.Lock()
+    lock.acquire()
+
+    def block():
+        with lock:
+            return "in"
+
+    return block, lock.release, "in"
+
+
+@case
+def process_semaphore(stack):
+    semaphore = multiprocessing.Semaphore(0)
+    return (lambda: semaphore.acquire(timeout=1000)), semaphore.release, True
+
+
+@case
+def process_event(stack):
+    event = multiprocessing.Event()
+    return event.wait, event.set, True
+
+
+@case
+def process_queue(stack):
+    items = multiprocessing.SimpleQueue()
+    return items.get, (lambda: items.put("item")), "item"
+
+
+@case
+def connection(stack):
+    a, b = multiprocessing.Pipe()
+    stack.enter_context(a)
+    stack.enter_context(b)
+    return a.recv, (lambda: b.send("item")), "item"
+
+
+@case
+def connection_poll(stack):
+    a, b = multiprocessing.Pipe()
+    stack.enter_context(a)
+    stack.enter_context(b)
+    return (lambda: a.poll(None)), (lambda: b.send("item")), True
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_blocked_call_ends_and_has_done_nothing(name, start):
+    with contextlib.ExitStack() as stack:
+        block, end, answer = CASES[name](stack)
+        for _ in range(2):
+            worker = start(block).blocked()
+            quell.interrupt(worker, Stop)
+            worker.done()
+            assert isinstance(worker.error, Stop), (worker.result, worker.error)
+            assert worker.error.__context__ is None
+        if name == "communicate":
+            # It has closed the pipes: subprocess's own way out.
+            end()
+            return
+        worker = start(block).blocked()
+        end()
+        worker.done()
+        assert worker.error is None
+        assert worker.result == answer
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_call_that_need_not_wait_gives_its_answer(name, start):
+    with contextlib.ExitStack() as stack:
+        if name.startswith(("open_fifo", "os_open", "condition", "barrier")):
+            pytest.skip("it always waits")
+        block, end, answer = CASES[name](stack)
+        end()
+        worker = start(block).done()
+        assert worker.error is None
+        assert worker.result == answer
+
+
+# ---- what else they do
+
+
+def closed_socket():
+    a, b = socket.socketpair()
+    a.close()
+    b.close()
+    return a
+
+
+def reset_socket():
+    """A socket whose other end has closed."""
+    a, b = socket.socketpair()
+    b.close()
+    return a
+
+
+def nobody_listens():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()
+
+
+def timed(seconds):
+    a, b = socket.socketpair()
+    a.settimeout(seconds)
+    a.other = b  # kept open
+    return a
+
+
+def full_and_timed():
+    a = timed(0.01)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            a.send(bytes(1 << 16))
+    return a
+
+
+class Socket(socket.socket):
+    """Has room for the other end."""
+
+
+OUTCOMES = {
+    "sleep, negative": lambda: time.sleep(-1),
+    "sleep, not a number": lambda: time.sleep("1"),
+    "sleep, nan": lambda: time.sleep(float("nan")),
+    "sleep, too long": lambda: time.sleep(1e300),
+    "sleep, an index": lambda: time.sleep(True),
+    "sleep, no argument": lambda: time.sleep(),
+    "sleep, too many": lambda: time.sleep(1, 2),
+    "lock, both": lambda: threading.Lock().acquire(False, 1),
+    "lock, negative": lambda: threading.Lock().acquire(True, -2),
+    "lock, too long": lambda: threading.Lock().acquire(timeout=1e300),
+    "lock, a name": lambda: threading.Lock().acquire(wait=1),
+    "lock, too many": lambda: threading.Lock().acquire(True, 1, 1),
+    "lock, free": lambda: threading.Lock().acquire(timeout=1),
+    "rlock, twice": lambda: [(r := threading.RLock()).acquire(), r.acquire(timeout=1), r.release()],
+    "rlock, not owned": lambda: threading.RLock().release(),
+    "simple queue, empty": lambda: queue.SimpleQueue().get(False),
+    "simple queue, timed": lambda: queue.SimpleQueue().get(timeout=0.01),
+    "simple queue, negative": lambda: queue.SimpleQueue().get(timeout=-1),
+    "simple queue, a name": lambda: queue.SimpleQueue().get(when=1),
+    "queue, timed": lambda: queue.Queue().get(timeout=0.01),
+    "read, bad descriptor": lambda: os.read(10_000, 1),
+    "read, negative": lambda: os.read(-1, 1),
+    "read, negative length": lambda: os.read(0, -1),
+    "read, no number": lambda: os.read("0", 1),
+    "write, bad descriptor": lambda: os.write(10_000, b"x"),
+    "write, text": lambda: os.write(1, "x"),
+    "open, missing": lambda: os.open("/does/not/exist", os.O_RDONLY),
+    "open, a name": lambda: os.open(path="/does/not/exist", flags=os.O_RDONLY, dir_fd=None),
+    "open file, missing": lambda: open("/does/not/exist"),
+    "open file, mode": lambda: open("/does/not/exist", "q"),
+    "file, closed": lambda: open(os.devnull, "rb", buffering=0).__exit__() or 1,
+    "file, not readable": lambda: open(os.devnull, "wb", buffering=0).read(1),
+    "file, not writable": lambda: open(os.devnull, "rb", buffering=0).write(b"x"),
+    "file, end": lambda: open(os.devnull, "rb", buffering=0).read(),
+    "file, closed read": lambda: [f := open(os.devnull, "rb", buffering=0), f.close(), f.read(1)],
+    "waitpid, no child": lambda: os.waitpid(1, 0),
+    "waitid, no child": lambda: os.waitid(os.P_PID, 1, os.WEXITED),
+    "wait4, no child": lambda: os.wait4(1, 0),
+    "flock, bad": lambda: fcntl.flock(10_000, fcntl.LOCK_EX),
+    "flock, text": lambda: fcntl.flock("x", fcntl.LOCK_EX),
+    "lockf, bad": lambda: fcntl.lockf(10_000, fcntl.LOCK_EX),
+    "lockf, command": lambda: fcntl.lockf(0, 1000),
+    "select, negative": lambda: select.select([], [], [], -1),
+    "select, no sequence": lambda: select.select(1, [], []),
+    "select, bad": lambda: select.select([10_000], [], [], 1),
+    "select, closed": lambda: select.select([closed_socket()], [], [], 1),
+    "select, timed": lambda: select.select([], [], [], 0.01),
+    "poll, timed": lambda: select.poll().poll(10),
+    "poll, text": lambda: select.poll().poll("x"),
+    "epoll, timed": lambda: select.epoll().poll(0.01),
+    "epoll, events": lambda: select.epoll().poll(0.01, 0),
+    "epoll, closed": lambda: [e := select.epoll(), e.close(), e.poll(1)],
+    "recv, closed": lambda: closed_socket().recv(1),
+    "recv, negative": lambda: reset_socket().recv(-1),
+    "recv, end": lambda: reset_socket().recv(1),
+    "recv, nothing": lambda: timed(1).recv(0),
+    "recv, timed": lambda: timed(0.01).recv(1),
+    "recv, at once": lambda: timed(0).recv(1),
+    "recv, flag": lambda: socket.socketpair()[0].recv(1, socket.MSG_DONTWAIT),
+    "recv_into, too small": lambda: reset_socket().recv_into(bytearray(1), 2),
+    "recv_into, read only": lambda: reset_socket().recv_into(b"x"),
+    "recvfrom, timed": lambda: timed(0.01).recvfrom(1),
+    "recvmsg, timed": lambda: timed(0.01).recvmsg(1),
+    "send, closed": lambda: closed_socket().send(b"x"),
+    "send, reset": lambda: reset_socket().send(b"x"),
+    "send, text": lambda: timed(1).send("x"),
+    "sendall, timed": lambda: full_and_timed().sendall(bytes(1 << 20)),
+    "sendto, arguments": lambda: timed(1).sendto(b"x"),
+    "accept, timed": lambda: [
+        s := socket.create_server(("127.0.0.1", 0)), s.settimeout(0.01), s.accept()
+    ],  # fmt: skip
+    "accept, not listening": lambda: socket.socket().accept(),
+    "connect, refused": lambda: socket.socket().connect(REFUSED),
+    "connect_ex, refused": lambda: socket.socket().connect_ex(REFUSED),
+    "connect, timed, refused": lambda: socket.create_connection(REFUSED, 1),
+    "connect, address": lambda: socket.socket().connect("x"),
+    "connect, unix": lambda: socket.socket(socket.AF_UNIX).connect("/does/not/exist"),
+    "communicate, timed": lambda: type(
+        outcome(subprocess.run, ["sleep", "1000"], timeout=0.05)[0]
+    ),
+    "run": lambda: subprocess.run(["cat"], input=b"x", stdout=subprocess.PIPE).stdout,
+    "process lock": lambda: [l := multiprocessing.Lock(), l.acquire(), l.acquire(timeout=0.01)][1:],
+    "process rlock": lambda: [l := multiprocessing.RLock(), l.acquire(), l.acquire(), l.release()][
+        1:
+    ],
+    "join, timed": lambda: threading.Thread.join(KEPT, 0.01),
+    "join, itself": lambda: threading.current_thread().join(),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fixed():
+    """What the calls need that must be the same with and without the patch."""
+    global KEPT, REFUSED
+    REFUSED = nobody_listens()
+    event = threading.Event()
+    KEPT = threading.Thread(target=event.wait, daemon=True)
+    KEPT.start()
+    yield
+    event.set()
+    KEPT.join()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_answers_and_errors_are_those_of_the_original(name, start, monkeypatch):
+    real = socket.socketpair
+
+    def socketpair(*arguments):
+        a, b = real(*arguments)
+        return Socket(a.family, a.type, 0, a.detach()), b
+
+    monkeypatch.setattr(socket, "socketpair", socketpair)
+
+    def ask():
+        answer = outcome(OUTCOMES[name])
+        if isinstance(answer, list):
+            answer = [a for a in answer if isinstance(a, (bool, int, str, type(None)))]
+        return answer
+
+    ours = start(ask).done().result
+    quell.unpatch()
+    theirs = start(ask).done().result
+    assert ours == theirs
+
+
+def test_the_audit_hooks_are_told_the_same():
+    """In a process of its own: a hook stays for good."""
+    source = """
+        import fcntl, os, quell, socket, sys, tempfile, threading, time
+        events = []
+        sys.addaudithook(lambda e, a: e in watched and events.append((e, a)))
+        watched = {"time.sleep", "open", "fcntl.flock", "fcntl.lockf", "socket.connect"}
+        server = socket.create_server(("127.0.0.1", 0))
+        name = tempfile.mktemp()
+        os.mkfifo(name)
+        both = os.open(name, os.O_RDWR)
+        def calls():
+            time.sleep(0.001)
+            os.close(os.open(name, os.O_RDONLY))
+            open(name).close()
+            with tempfile.TemporaryFile() as f:
+                del events[-1:]
+                fcntl.flock(f, fcntl.LOCK_EX)
+                fcntl.lockf(f, fcntl.LOCK_EX, 1)
+            with socket.socket() as s:
+                s.connect(server.getsockname())
+        def run():
+            events.clear()
+            t = threading.Thread(target=calls); t.start(); t.join()
+            return [(e, tuple(x for x in a if isinstance(x, (int, float, str, type(None), tuple))))
+                    for e, a in events]
+        theirs = run()
+        quell.patch()
+        ours = run()
+        assert len(ours) >= 5 and [e for e, _ in ours] == [e for e, _ in theirs], (ours, theirs)
+        assert ours == theirs, (ours, theirs)
+        os.unlink(name)
+        print("same")
+        """
+    assert python(source).stdout == "same\n"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate for localhost."""
+    folder = tmp_path_factory.mktemp("certificate")
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
+        "-keyout key.pem -out cert.pem"
+    )
+    try:
+        subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no openssl here")
+    return folder
+
+
+def contexts(certificate):
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    client = ssl.create_default_context(cafile=certificate / "cert.pem")
+    client.check_hostname = False
+    return server, client
+
+
+@pytest.mark.parametrize("timeout", [None, 1000])
+def test_a_handshake_that_is_never_answered_ends(certificate, timeout, start):
+    a, b = socket.socketpair()
+    with a, b:
+        a.settimeout(timeout)
+        _, client = contexts(certificate)
+        worker = start(lambda: client.wrap_socket(a, server_hostname="localhost")).blocked()
+        quell.interrupt(worker, Stop)
+        assert isinstance(worker.done().error, Stop)
+
+
+@pytest.mark.parametrize("timeout", [None, 1000])
+def test_a_read_over_tls_ends_and_the_connection_goes_on(certificate, timeout, start):
+    a, b = socket.socketpair()
+    server, client = contexts(certificate)
+    accepted = start(lambda: server.wrap_socket(b, server_side=True))
+    with client.wrap_socket(a, server_hostname="localhost") as ours:
+        with accepted.done().result as theirs:
+            ours.settimeout(timeout)
+            for round in range(3):
+                worker = start(lambda: ours.recv(100)).blocked()
+                assert ours.gettimeout() == timeout
+                quell.interrupt(worker, Stop)
+                assert isinstance(worker.done().error, Stop)
+                assert ours.gettimeout() == timeout
+                assert os.get_blocking(ours.fileno()) is (timeout is None)
+                theirs.sendall(b"%d" % round)
+                assert start(lambda: ours.recv(100)).done().result == b"%d" % round
+            # More than there is room for: the writer waits for the reader, in two threads of one connection.
+            writer = start(lambda: ours.sendall(bytes(1 << 22))).blocked()
+            reader = start(lambda: ours.recv(100)).blocked()
+            got = 0
+            while got < 1 << 22:
+                got += len(theirs.recv(1 << 16))
+            assert writer.done().error is None
+            theirs.sendall(b"end")
+            assert reader.done().result == b"end"
+
+
+def test_a_timeout_over_tls_is_the_original_s_own(certificate, start):
+    a, b = socket.socketpair()
+    server, client = contexts(certificate)
+    accepted = start(lambda: server.wrap_socket(b, server_side=True))
+    with client.wrap_socket(a, server_hostname="localhost") as ours, accepted.done().result:
+        ours.settimeout(0.05)
+        patched = start(lambda: outcome(ours.recv, 1)).done().result
+        quell.unpatch()
+        assert patched == start(lambda: outcome(ours.recv, 1)).done().result
+        assert patched == (TimeoutError, "The read operation timed out")
