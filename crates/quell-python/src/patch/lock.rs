@@ -13,8 +13,10 @@ use quell::CallError;
 use super::call::Call;
 use super::semaphore::{self, Semaphore};
 use super::wait::Listens;
+use crate::cpython::frame::Frame;
 use crate::cpython::layout::read;
 use crate::cpython::thread::ThreadState;
+use crate::delivery::gil_cell::GilCell;
 use crate::primitives::call::Obj;
 use crate::primitives::wait::Patience;
 
@@ -27,12 +29,43 @@ const RLOCK_COUNT: usize = 32;
 /// `lock.acquire(blocking=True, timeout=-1)` and its other names.
 pub(super) fn acquire(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     let Some(patience) = patience(call) else { return Ok(call.original()) };
-    if !take(py, semaphore_of(call.slf), patience)? {
+    let taken = take(py, semaphore_of(call.slf), patience);
+    if taken.is_err() && joins() {
+        let me = ThreadState::current().ident();
+        LEFT.with(py, |left| left.push((me, call.slf as usize)));
+    }
+    if !taken? {
         return Ok(answer(py, false));
     }
     // SAFETY: a live lock, whose layout was verified; its state changes with the GIL held.
     unsafe { call.slf.cast::<u8>().add(LOCK_LOCKED).write(1) };
     Ok(answer(py, true))
+}
+
+/// Threads whose join was interrupted, and the locks that they joined by.
+static LEFT: GilCell<Vec<(u64, usize)>> = GilCell::new(Vec::new());
+
+/// `lock.locked()`, in every thread.
+///
+/// Up to 3.12 `Thread.join` waits for a lock that the other thread holds as long as it lives. When that is interrupted, it asks
+/// whether the lock is held, takes a yes for its own, releases the lock, and declares that the thread has ended. So this
+/// one time the answer is no.
+pub(super) fn locked(py: Python<'_>, call: &Call) -> PyResult<Obj> {
+    let key = (ThreadState::current().ident(), call.slf as usize);
+    let left = LEFT.with(py, |left| {
+        let at = left.iter().position(|entry| *entry == key);
+        at.map(|at| left.swap_remove(at)).is_some()
+    });
+    if left && joins() { Ok(answer(py, false)) } else { Ok(call.original()) }
+}
+
+/// Whether it is a join that calls.
+fn joins() -> bool {
+    cfg!(not(Py_3_13))
+        && ThreadState::current()
+            .top()
+            .and_then(Frame::code)
+            .is_some_and(|code| code.is_qualified(c"Thread._wait_for_tstate_lock"))
 }
 
 /// `RLock.acquire(blocking=True, timeout=-1)` and `RLock.__enter__`.

@@ -19,6 +19,7 @@ pub(super) static SITES: &[&Site] = &[
         lock::acquire
     ),
     site!("threading", "Lock.__enter__", c"_thread", "LockType.__enter__", Others, lock::acquire),
+    site!("threading", "Lock.locked", c"_thread", "LockType.locked", All, lock::locked),
     site!("threading", "RLock.acquire", c"_thread", "RLock.acquire", Others, lock::acquire_again),
     site!(
         "threading",
