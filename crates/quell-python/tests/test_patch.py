@@ -166,9 +166,13 @@ def test_modules_that_come_later_are_patched_when_they_come():
 
 
 def test_the_functions_look_as_they_did():
-    before = [(f.__name__, f.__doc__, repr(f)) for f in (time.sleep, os.read, _thread.RLock.acquire)]
+    before = [
+        (f.__name__, f.__doc__, repr(f)) for f in (time.sleep, os.read, _thread.RLock.acquire)
+    ]
     with quell.patch():
-        now = [(f.__name__, f.__doc__, repr(f)) for f in (time.sleep, os.read, _thread.RLock.acquire)]
+        now = [
+            (f.__name__, f.__doc__, repr(f)) for f in (time.sleep, os.read, _thread.RLock.acquire)
+        ]
     assert before == now
 
 

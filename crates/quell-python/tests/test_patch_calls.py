@@ -805,20 +805,20 @@ OUTCOMES = {
     "sendall, timed": lambda: full_and_timed().sendall(bytes(1 << 20)),
     "sendto, arguments": lambda: timed(1).sendto(b"x"),
     "accept, timed": lambda: [
-        s := socket.create_server(("127.0.0.1", 0)), s.settimeout(0.01), s.accept()
-    ],  # fmt: skip
+        s := socket.create_server(("127.0.0.1", 0)),
+        s.settimeout(0.01),
+        s.accept(),
+    ],
     "accept, not listening": lambda: socket.socket().accept(),
     "connect, refused": lambda: socket.socket().connect(REFUSED),
     "connect_ex, refused": lambda: socket.socket().connect_ex(REFUSED),
     "connect, timed, refused": lambda: socket.create_connection(REFUSED, 1),
     "connect, address": lambda: socket.socket().connect("x"),
     "connect, unix": lambda: socket.socket(socket.AF_UNIX).connect("/does/not/exist"),
-    "communicate, timed": lambda: type(
-        outcome(subprocess.run, ["sleep", "1000"], timeout=0.05)[0]
-    ),
+    "communicate, timed": lambda: type(outcome(subprocess.run, ["sleep", "1000"], timeout=0.05)[0]),
     "run": lambda: subprocess.run(["cat"], input=b"x", stdout=subprocess.PIPE).stdout,
-    "process lock": lambda: [l := multiprocessing.Lock(), l.acquire(), l.acquire(timeout=0.01)][1:],
-    "process rlock": lambda: [l := multiprocessing.RLock(), l.acquire(), l.acquire(), l.release()][
+    "process lock": lambda: [m := multiprocessing.Lock(), m.acquire(), m.acquire(timeout=0.01)][1:],
+    "process rlock": lambda: [m := multiprocessing.RLock(), m.acquire(), m.acquire(), m.release()][
         1:
     ],
     "join, timed": lambda: threading.Thread.join(KEPT, 0.01),

@@ -288,9 +288,9 @@ def test_a_hundred_threads_in_different_calls_all_end(start):
             lambda: stack.enter_context(socket.create_server(("127.0.0.1", 0))).accept,
             lambda: child().wait,
             lambda: (lambda a: lambda: a.recvfrom(1))(pair()[0]),
-            lambda: (lambda r: lambda: os.open(f"/proc/self/fd/{r}", os.O_RDONLY) and os.read(r, 1))(
-                pipe()[0]
-            ),
+            lambda: (
+                lambda r: lambda: os.open(f"/proc/self/fd/{r}", os.O_RDONLY) and os.read(r, 1)
+            )(pipe()[0]),
             lambda: (lambda t: t.join)(start(threading.Event().wait)),
             lambda: threading.Barrier(2).wait,
         ]

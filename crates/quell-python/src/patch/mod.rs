@@ -120,8 +120,12 @@ fn watch_imports(py: Python<'_>) -> PyResult<()> {
     let waits = SITES.iter().any(|site| site.wanted() > 0);
     for site in IMPORTS {
         match (waits, site.is_replaced()) {
-            (true, false) => drop(site.replace(py)?),
-            (false, true) => drop(site.restore(py)),
+            (true, false) => {
+                site.replace(py)?;
+            }
+            (false, true) => {
+                site.restore(py);
+            }
             _ => {}
         }
     }

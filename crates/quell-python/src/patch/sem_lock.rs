@@ -52,8 +52,7 @@ fn wait(
     let mut listens = Listens::begin(py);
     loop {
         let answer = attempt()?;
-        // SAFETY: a live object or null.
-        if answer.is_null() || unsafe { Bound::from_borrowed_ptr(py, answer) }.is_truthy()? {
+        if is_final(py, answer)? {
             return Ok(answer);
         }
         let wait = listens.wait(deadline);
@@ -67,16 +66,26 @@ fn wait(
             Err(CallError::Os(error)) => return Err(error.into()),
             Err(CallError::Signalled | CallError::Interrupted(_)) => {
                 let answer = attempt()?;
-                // SAFETY: as above.
-                if answer.is_null()
-                    || unsafe { Bound::from_borrowed_ptr(py, answer) }.is_truthy()?
-                {
+                if is_final(py, answer)? {
                     return Ok(answer);
                 }
                 listens.look(py)?;
             }
         }
     }
+}
+
+/// Whether an attempt has taken it, or failed for good. If not, the answer is gone.
+fn is_final(py: Python<'_>, answer: Obj) -> PyResult<bool> {
+    // SAFETY: a new reference, or null with an error set.
+    let answer = unsafe { Bound::<PyAny>::from_owned_ptr_or_opt(py, answer) };
+    let Some(answer) = answer else { return Ok(true) };
+    let is_final = answer.is_truthy()?;
+    if is_final {
+        // The caller's again.
+        let _ = answer.into_ptr();
+    }
+    Ok(is_final)
 }
 
 /// Whether its attributes are there. (What a semaphore is, is known from elsewhere.)
