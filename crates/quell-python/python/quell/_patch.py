@@ -45,10 +45,10 @@ class Patch:
     A context manager: leaving the block undoes it.
     """
 
-    __slots__ = ("_names", "refused")
-
-    #: Functions that could not be replaced, and why.
-    refused: dict[str, str]
+    __slots__ = {
+        "_names": "What it has asked for.",
+        "refused": "Functions that could not be replaced, and why.",
+    }
 
     def __init__(self, names: Iterable[str], refused: dict[str, str]) -> None:
         self._names = list(names)
