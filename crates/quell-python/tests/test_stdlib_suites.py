@@ -4,6 +4,7 @@ They are taken from the interpreter that runs this. What is left out, and why, i
 """
 
 import _thread
+import concurrent.futures
 import importlib
 import types
 import unittest
@@ -27,6 +28,9 @@ EXCLUDED = {
     "ThreadTests.test_disallow_instantiation",
     # Goes by the module in which a name was defined; test_threading_module.py compares the names.
     "MiscTestCase.test__all__",
+    # Read what `logging` prints where no handler is installed; pytest installs one.
+    "FutureTests.test_done_callback_raises",
+    "FutureTests.test_done_callback_raises_already_succeeded",
     # Run scripts, which import the standard module in an interpreter of their own.
     "ThreadJoinOnShutdown",
     "SubinterpThreadingTests",
@@ -84,6 +88,35 @@ def cases():
     suite = importlib.import_module("test.test_thread")
     suite.thread = types.SimpleNamespace(**{**vars(_thread), "allocate_lock": quell.Lock})
     yield from own_cases(suite)
+    yield from executor_cases()
+
+
+def executor_cases():
+    """Those of thread pools, and of the futures they give. Not every distribution of an interpreter has them."""
+    try:
+        suites = [importlib.import_module("test.test_concurrent_futures")]
+    except ImportError:
+        return
+    if hasattr(suites[0], "__path__"):
+        parts = ("thread_pool", "wait", "as_completed", "init", "shutdown", "future")
+        suites = [importlib.import_module(f"{suites[0].__name__}.test_{part}") for part in parts]
+    for suite in suites:
+        for case in list(vars(suite).values()):
+            if not (isinstance(case, type) and issubclass(case, unittest.TestCase)):
+                continue
+            if getattr(case, "executor_type", None) is concurrent.futures.ThreadPoolExecutor:
+                yield type(case.__name__, (case,), {"executor_type": quell.ThreadPoolExecutor})
+            elif case.__name__ == "FutureTests":
+                suite.Future = quell.Future
+                maker = suite.create_future.__globals__
+                maker["Future"] = quell.Future
+                for name in ("PENDING", "RUNNING", "CANCELLED", "CANCELLED_AND_NOTIFIED"):
+                    setattr(suite, f"{name}_FUTURE", suite.create_future(state=maker[name]))
+                state = maker["FINISHED"]
+                error = suite.create_future(state=state, exception=OSError())
+                suite.EXCEPTION_FUTURE = error
+                suite.SUCCESSFUL_FUTURE = suite.create_future(state=state, result=42)
+                yield case
 
 
 def own_cases(suite):

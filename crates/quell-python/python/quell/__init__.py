@@ -19,6 +19,7 @@ Primitives    Lock, RLock, Condition, Semaphore, BoundedSemaphore, Event, Barrie
               waits can be interrupted and that never leak; quell.threading stands in for the whole module
 Queues        Queue, LifoQueue, PriorityQueue, SimpleQueue; Empty, Full, ShutDown: the same for those of queue;
               quell.queue stands in for the whole module
+Tasks         ThreadPoolExecutor, whose Future.cancel(interrupt=True) ends a task that runs, with TaskCancelled
 
 """
 
@@ -29,6 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from queue import Empty, Full
 
+    from ._executor import Future, ThreadPoolExecutor
     from ._patch import Patch, Patchable, patch, patchable, unpatch
     from ._quell import (
         Barrier,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
         Semaphore,
         ShutDown,
         SimpleQueue,
+        TaskCancelled,
         TimeLimit,
         Timeout,
         checkpoint,
@@ -74,6 +77,7 @@ __all__ = [
     "Empty",
     "Event",
     "Full",
+    "Future",
     "Interrupt",
     "LifoQueue",
     "Limit",
@@ -87,6 +91,8 @@ __all__ = [
     "Semaphore",
     "ShutDown",
     "SimpleQueue",
+    "TaskCancelled",
+    "ThreadPoolExecutor",
     "TimeLimit",
     "Timeout",
     "__version__",

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
 from queue import Empty as Empty
 from queue import Full as Full
 from threading import Thread
@@ -9,6 +10,9 @@ from types import GenericAlias
 from typing import Any, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, final
 
 from typing_extensions import disjoint_base
+
+from ._executor import Future as Future
+from ._executor import ThreadPoolExecutor as ThreadPoolExecutor
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -22,6 +26,7 @@ __version__: str
 class Interrupt(BaseException): ...
 class Timeout(TimeoutError): ...
 class ScopeTimeout(BaseException): ...
+class TaskCancelled(Interrupt): ...
 
 class Limit(BaseException):
     limit: float
@@ -78,6 +83,20 @@ class timeout:
     def __exit__(self, *exc_info: object) -> None: ...
 
 def timeout_at(when: float | None) -> timeout: ...
+
+@final
+class _Task:
+    def __new__(cls, seconds: float | None = None) -> _Task: ...
+    def run(
+        self,
+        context: Context,
+        function: Callable[..., _R],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        /,
+    ) -> _R: ...
+    def cancel(self) -> bool: ...
+    def cancelled_by(self, error: BaseException) -> bool: ...
 
 _R_co = TypeVar("_R_co", covariant=True)
 

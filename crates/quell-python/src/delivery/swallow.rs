@@ -122,7 +122,7 @@ fn swallows(py: Python<'_>, frame: Frame, code: Code) -> bool {
         return true;
     }
     if let Some(&first) = arguments.first()
-        && is_finalizer_of(py, first, code)
+        && (is_finalizer_of(py, first, code) || is_unraisable(first))
     {
         return true;
     }
@@ -177,6 +177,12 @@ fn is_finalizer_of(py: Python<'_>, first: *mut ffi::PyObject, code: Code) -> boo
         ffi::PyFunction_Check(method) != 0
             && ffi::PyFunction_GetCode(method) == code.as_ptr().cast()
     }
+}
+
+/// Whether this is what `sys.unraisablehook` is called with.
+fn is_unraisable(first: *mut ffi::PyObject) -> bool {
+    // SAFETY: `first` is live, and the name of its type a C string that lives as long.
+    unsafe { CStr::from_ptr((*ffi::Py_TYPE(first)).tp_name) == c"UnraisableHookArgs" }
 }
 
 /// Whether these are the arguments of a function in `gc.callbacks`.

@@ -2,6 +2,9 @@
 //!
 //! Inside it is a `quell.ScopeTimeout` with its scope's number. Outside nobody is to see one: where the block ends it is replaced by a
 //! `quell.Timeout` with the same traceback, and so is one that another exception carries as its context or cause.
+//!
+//! A task that is cancelled is ended by a scope too, with a `quell.TaskCancelled`: an Interrupt, which the task's handlers may
+//! know, and which ends with the task.
 
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
@@ -38,13 +41,32 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ScopeTimeout", class(module.py())?)
 }
 
-/// The exception of the scope with this number.
+/// `quell.TaskCancelled`, what a task that is cancelled is ended by.
+pub(super) fn cancelled_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+    static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let class = TYPE.get_or_try_init(py, || {
+        PyErr::new_type(
+            py,
+            c"quell.TaskCancelled",
+            Some(
+                c"The task is cancelled, by Future.cancel(interrupt=True) or Executor.shutdown(interrupt=True).\n\n\
+                  Raised in the task, and only there: who asks for its result gets a CancelledError. An Interrupt,\n\
+                  and so a BaseException, so that except Exception lets it pass. Clean up and let it go on.",
+            ),
+            Some(crate::exceptions::interrupt_type(py).as_any().cast()?),
+            None,
+        )
+    })?;
+    Ok(class.bind(py))
+}
+
+/// An exception of this class, of the scope with this number.
 pub(super) fn make<'py>(
-    py: Python<'py>,
+    class: &Bound<'py, PyType>,
     scope: u64,
     message: String,
 ) -> PyResult<Bound<'py, PyBaseException>> {
-    let exception = class(py)?.call1((message,))?;
+    let exception = class.call1((message,))?;
     exception.setattr(SCOPE, scope)?;
     Ok(exception.cast_into::<PyBaseException>()?)
 }
@@ -58,13 +80,21 @@ pub(super) struct Exit {
 }
 
 impl Exit {
-    /// Whether `exception` is one of the scope's.
+    /// Whether `exception` is one of the scope's time limit.
     fn is_mine(&self, exception: &Bound<'_, PyAny>) -> bool {
         class(exception.py()).is_ok_and(|class| exception.get_type().is(class))
-            && exception
-                .getattr(SCOPE)
-                .and_then(|number| number.extract::<u64>())
-                .is_ok_and(|number| number == self.scope)
+            && self.is_marked(exception)
+    }
+
+    /// Whether `exception` is one that cancels the scope.
+    pub(super) fn cancels(&self, exception: &Bound<'_, PyAny>) -> bool {
+        cancelled_class(exception.py()).is_ok_and(|class| exception.get_type().is(class))
+            && self.is_marked(exception)
+    }
+
+    fn is_marked(&self, exception: &Bound<'_, PyAny>) -> bool {
+        let number = exception.getattr(SCOPE).and_then(|number| number.extract::<u64>());
+        number.is_ok_and(|number| number == self.scope)
     }
 
     /// The public exception that stands for one in flight: with its traceback, and in its place in the chain of contexts. Others of

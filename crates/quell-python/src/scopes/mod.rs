@@ -5,6 +5,7 @@ mod home;
 mod in_flight;
 mod mask;
 mod scope;
+mod task;
 mod timeout;
 
 use pyo3::prelude::*;
@@ -12,10 +13,13 @@ use pyo3::prelude::*;
 use crate::lazy::Part;
 
 /// Exports of this folder.
-pub(crate) static PARTS: [Part; 3] = [
+pub(crate) static PARTS: [Part; 6] = [
     Part::new(&["mask", "shield"], mask::register),
     Part::new(&["timeout", "timeout_at"], timeout::register),
     Part::private(&["ScopeTimeout"], in_flight::register),
+    Part::new(&["TaskCancelled"], task::register_exception),
+    Part::private(&["_Task"], task::register),
+    Part::imported(&["Future", "ThreadPoolExecutor"], task::register_executor),
 ];
 
 /// What has to be there from the start.

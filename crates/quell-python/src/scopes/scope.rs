@@ -99,6 +99,8 @@ struct State {
     swallowed: usize,
     /// One of them was delivered.
     hit: bool,
+    /// It is to end, whatever its limit.
+    cancelled: bool,
     look_again: Duration,
 }
 
@@ -192,6 +194,7 @@ impl Scope {
                 volley: Vec::new(),
                 swallowed: 0,
                 hit: false,
+                cancelled: false,
                 look_again: FIRST_LOOK,
             }),
         })
@@ -336,7 +339,11 @@ impl Scope {
 
     /// The exception that travels.
     fn exception<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBaseException>> {
-        in_flight::make(py, self.number, self.message(py))
+        if self.state.with(py, |s| s.cancelled) {
+            let class = in_flight::cancelled_class(py)?;
+            return in_flight::make(class, self.number, "the task was cancelled".into());
+        }
+        in_flight::make(in_flight::class(py)?, self.number, self.message(py))
     }
 
     fn message(&self, py: Python<'_>) -> String {
@@ -427,6 +434,22 @@ impl Scope {
             self.go_off(py);
         }
         Ok(())
+    }
+
+    /// Ends the block, or has it end as it begins, as one that is cancelled; again and again, as at its limit. False: it has
+    /// been left.
+    pub(super) fn cancel(self: &Arc<Self>, py: Python<'_>) -> bool {
+        let before = self.state.with(py, |s| {
+            let before = (s.phase == Phase::Left, s.cancelled);
+            s.cancelled = true;
+            before
+        });
+        match before {
+            (true, _) => false,
+            (_, true) => true,
+            // An error says that it has been left, or is being ended already.
+            _ => self.reschedule(py, Limit::After(0.0)).is_ok() || self.phase(py) != Phase::Left,
+        }
     }
 
     /// Entered by hand and forgotten: nobody can leave it any more, so it must not go off.

@@ -52,7 +52,7 @@ impl Drop for Timeout {
 }
 
 /// The argument `seconds`.
-fn limit(seconds: Option<&Bound<'_, PyAny>>) -> PyResult<Limit> {
+pub(super) fn limit(seconds: Option<&Bound<'_, PyAny>>) -> PyResult<Limit> {
     let Some(given) = seconds else { return Ok(Limit::Never) };
     match number(given, "seconds")? {
         s if s < 0.0 => Err(PyValueError::new_err(format!(

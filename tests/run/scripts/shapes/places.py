@@ -6,6 +6,7 @@ import ctypes
 import gc
 import io
 import logging
+import sys
 import threading
 import time
 import weakref
@@ -186,6 +187,28 @@ def collector_callback() -> None:
         gc.callbacks.remove(callback)
 
 
+class Unraised:
+    def __del__(self) -> None:
+        raise ValueError
+
+
+@place
+def unraisable_hook() -> None:
+    def hook(unraisable: Any) -> None:
+        if unraisable.exc_type is ValueError:
+            sender.inside()
+
+    old, sys.unraisablehook = sys.unraisablehook, hook
+    try:
+        thing: Any = Unraised()
+        thing = None  # noqa: F841
+        for_ever()
+    except Stop:
+        caught()
+    finally:
+        sys.unraisablehook = old
+
+
 def generator_with_cleanup() -> Generator[int, None, None]:
     try:
         yield 1
@@ -363,6 +386,7 @@ WHOLE_BODY = {
     "weakref_method_callback",
     "weakref_finalize",
     "collector_callback",
+    "unraisable_hook",
     "generator_closed_by_collector",
     "generator_closed",
     "file_finalizer",
