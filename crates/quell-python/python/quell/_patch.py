@@ -45,14 +45,16 @@ class Patch:
     A context manager: leaving the block undoes it.
     """
 
-    __slots__ = {
-        "_names": "What it has asked for.",
-        "refused": "Functions that could not be replaced, and why.",
-    }
+    __slots__ = ("_names", "_refused")
 
     def __init__(self, names: Iterable[str], refused: dict[str, str]) -> None:
         self._names = list(names)
-        self.refused = refused
+        self._refused = refused
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Functions that could not be replaced, and why."""
+        return self._refused
 
     @property
     def replaced(self) -> tuple[str, ...]:
