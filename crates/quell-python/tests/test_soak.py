@@ -60,9 +60,6 @@ class Soak:
         assert {receipt.state for receipt in receipts} == {"delivered"}
 
 
-# A task may be interrupted when it has made a coroutine and is about to await it.
-@pytest.mark.filterwarnings("ignore:coroutine 'sleep' was never awaited:RuntimeWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", SHAPES)
 def test_each_interrupt_is_caught_where_it_was_meant(name: str, start: Any) -> None:
     function, expected = SHAPES[name]

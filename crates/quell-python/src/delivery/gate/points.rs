@@ -178,7 +178,11 @@ impl Structure {
         for (index, i) in self.instructions.iter().enumerate() {
             match i.kind {
                 Kind::Jump { back: true, .. } => {
-                    if let Some(target) = i.jump_target().and_then(|unit| self.index(unit)) {
+                    let target = i.jump_target().and_then(|unit| self.index(unit));
+                    // Where an `await` goes on, what it waits for is not told yet: SEND.
+                    let sends = Kind::Jump { back: false, conditional: true };
+                    let is_head = |at: &usize| self.instructions[*at].kind != sends;
+                    if let Some(target) = target.filter(is_head) {
                         let first = self.instructions[target].first;
                         let instead = if self.begins_with_exit(target) {
                             // The end of a handler, last in the body of the `with`: the exit is not covered.

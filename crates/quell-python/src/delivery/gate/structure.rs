@@ -227,12 +227,23 @@ impl Structure {
                 continue;
             }
             let next = i.falls_through().then_some(i.next);
-            if i.jump_target().into_iter().chain(next).any(|unit| !clauses.contains(&unit)) {
+            let mut ways = i.jump_target().into_iter().chain(next).map(|u| self.after_nops(u));
+            if ways.any(|unit| !clauses.contains(&unit)) {
                 return false;
             }
             raises |= i.kind == Kind::Leave;
         }
         raises
+    }
+
+    /// Where control goes on from this unit. A `try` is a NOP that no handler covers.
+    fn after_nops(&self, mut unit: usize) -> usize {
+        while let Some(index) = self.index(unit)
+            && self.instructions[index].kind == Kind::Nop
+        {
+            unit = self.instructions[index].next;
+        }
+        unit
     }
 
     /// Units of the exceptional copy of a `finally` body: what its own clean-up handler covers.
