@@ -10,7 +10,7 @@ import weakref
 
 import pytest
 import quell
-from conftest import spin_until
+from conftest import python, spin_until
 
 KINDS = ["Queue", "LifoQueue", "PriorityQueue"]
 
@@ -477,6 +477,17 @@ def test_the_conditions_are_of_the_mutex(kind):
             assert q.mutex.locked()
         with pytest.raises(AttributeError):
             setattr(q, name, told)
+
+
+@each_kind
+def test_the_conditions_are_whole_before_anybody_has_asked_for_their_class(kind):
+    python(f"""
+        import quell
+        q = quell.{kind}()
+        with q.not_empty:
+            q.not_empty.notify()
+            assert q.not_empty.wait(0) is False
+    """)
 
 
 @each_class

@@ -314,6 +314,7 @@ impl Condition {
 
     /// A condition of that lock.
     pub(super) fn new_object(py: Python<'_>, lock: &Py<Lock>) -> PyResult<Py<Self>> {
+        lazy::named(py, "Condition")?;
         let lock = lock.clone_ref(py).into_any();
         let mutex = GilCell::new(Some(Kept { lock, whose: Whose::Lock }));
         Py::new(py, Self { mutex, waiters: Waiters::new(), forfeited: AtomicU32::new(0) })
