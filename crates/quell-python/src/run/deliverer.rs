@@ -229,7 +229,9 @@ fn strike(
             facts.strikes += 1;
             facts.receipt.get_or_insert(receipt.clone());
         } else {
-            facts.thread(target.ident()).strikes += 1;
+            let thread = facts.thread(target.ident());
+            thread.strikes += 1;
+            thread.receipt.get_or_insert(receipt.clone());
         }
         sent = Some((instance.unbind(), receipt));
     }

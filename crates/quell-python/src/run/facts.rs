@@ -108,6 +108,8 @@ pub(super) struct ThreadFacts {
     /// Whether the process waits for it; unknown where the interpreter could not be asked.
     pub(super) daemon: Option<bool>,
     pub(super) place: Option<Place>,
+    /// Of the first interrupt.
+    pub(super) receipt: Option<Receipt>,
     /// From the first interrupt to its raise.
     pub(super) delivery: Option<Duration>,
     pub(super) strikes: u32,
@@ -181,11 +183,17 @@ impl Facts {
 
     /// The interpreter has been finalized. Daemon threads do not end then: they never run again.
     pub(super) fn everything_ended(&mut self, unwinding: Duration) {
-        if self.receipt.as_ref().is_some_and(|r| r.state() == Outcome::Delivered) {
-            // Delivered, and all over before that was noted.
+        // Delivered, and all over before that was noted.
+        let delivered = |receipt: &Option<Receipt>| {
+            receipt.as_ref().is_some_and(|r| r.state() == Outcome::Delivered)
+        };
+        if delivered(&self.receipt) {
             self.delivery.get_or_insert(unwinding);
         }
         for thread in &mut self.threads {
+            if delivered(&thread.receipt) {
+                thread.delivery.get_or_insert(unwinding);
+            }
             thread.ended |= thread.daemon != Some(true) || thread.delivery.is_some();
         }
     }
@@ -198,6 +206,7 @@ impl Facts {
                 name: None,
                 daemon: None,
                 place: None,
+                receipt: None,
                 delivery: None,
                 strikes: 0,
                 ended: false,
