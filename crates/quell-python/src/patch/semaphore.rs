@@ -174,7 +174,8 @@ mod tests {
         let theirs: Vec<_> = (0..2)
             .map(|_| {
                 std::thread::spawn(move || {
-                    while OURS.load(Relaxed) < ROUNDS {
+                    // At least once, however late it comes.
+                    while OURS.load(Relaxed) < ROUNDS || THEIRS.load(Relaxed) == 0 {
                         // SAFETY: a live semaphore.
                         while unsafe { libc::sem_wait(place as *mut libc::sem_t) } != 0 {}
                         THEIRS.fetch_add(1, Relaxed);
