@@ -93,7 +93,11 @@ impl ThreadState {
         #[cfg(not(Py_3_13))]
         let frame: *mut u8 = {
             let cframe: *const u8 = self.field(layout::TS_CFRAME);
-            // SAFETY: a live thread state always has a C frame record.
+            // A thread that attaches for the first time is in the list before its state is filled in.
+            if cframe.is_null() {
+                return None;
+            }
+            // SAFETY: the C frame record of a live thread state.
             unsafe { read(cframe, layout::CFRAME_CURRENT) }
         };
         Frame::from_ptr(frame)
@@ -147,6 +151,8 @@ impl ThreadState {
     /// The list changes with the GIL held, with one exception: a thread that attaches for the first time puts itself at the
     /// head, and CPython 3.11 does that in two steps, between which nothing follows the new head. The calling thread is always in
     /// the list, so where it is not found the list was seen between the two.
+    ///
+    /// Without those that have not begun on CPython 3.11, which bear another thread's ident: see [`is_borrowed`](Self::is_borrowed).
     pub(crate) fn all() -> impl Iterator<Item = ThreadState> {
         /// Far more looks than the two steps take, should a thread ever not be in its list.
         const LOOKS: u32 = 10_000;
@@ -159,7 +165,17 @@ impl ThreadState {
             std::thread::yield_now();
             states = Self::listed();
         }
-        states
+        let listed = states.clone();
+        states.filter(move |ts| !ts.is_borrowed(listed.clone()))
+    }
+
+    /// Whether its ident is not yet its own: CPython 3.11 makes the state of a thread in the thread that starts it, with that
+    /// one's ident, and puts this right when the new thread begins. Until then nothing has run in it, and an interrupt by the
+    /// ident would reach the wrong one.
+    fn is_borrowed(self, mut listed: impl Iterator<Item = ThreadState>) -> bool {
+        cfg!(not(Py_3_12))
+            && self.top().is_none()
+            && listed.any(|other| other.id() < self.id() && other.ident() == self.ident())
     }
 
     /// What is in the list now, from its head.
