@@ -5,7 +5,7 @@ use crate::wait::WaitError;
 use std::fmt;
 
 /// The barrier is broken: one of its parties gave up, its action panicked, or it was aborted or reset.
-/// [`Barrier::reset`] makes it usable again.
+/// [`Barrier::reset`](super::Barrier::reset) makes it usable again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BrokenBarrier(pub(super) ());
 
