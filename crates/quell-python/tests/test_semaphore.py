@@ -268,29 +268,33 @@ def test_a_burst_of_100_000_takes_nothing(start):
 
 
 def test_no_permit_is_lost_or_doubled(start, fast_switching):
-    # Interrupts fly at those who wait while permits are given.
-    count = 20_000 * STRESS
-    semaphore, done = quell.Semaphore(0), threading.Event()
-    got = [0, 0]
+    # Interrupts fly at those who wait while permits are given: so many of each at least.
+    count, interrupts = 20_000 * STRESS, 1000 * STRESS
+    semaphore, done, ready = quell.Semaphore(0), threading.Event(), threading.Semaphore(0)
+    got, given, sent = [0, 0], 0, 0
 
     def taker(i):
         with quell.mask():
-            while sum(got) < count:
+            ready.release()
+            while not done.is_set():
                 try:
                     got[i] += semaphore.acquire(timeout=0.01)
                 except Mine:
                     pass
-            done.set()
             quell.shield().__enter__()
 
     takers = [start(lambda i=i: taker(i)) for i in range(2)]
+    for _ in takers:
+        assert ready.acquire(timeout=PATIENCE)
 
     def giver():
-        for _ in range(count):
+        nonlocal given
+        while given < count or sent < interrupts:
             semaphore.release()
+            given += 1
+        done.set()
 
-    start(giver)
-    sent = 0
+    gives = start(giver)
     while not done.is_set():
         for worker in takers:
             try:
@@ -298,8 +302,9 @@ def test_no_permit_is_lost_or_doubled(start, fast_switching):
                 sent += 1
             except LookupError:
                 pass
+    assert gives.done().error is None
     assert all(worker.done().error is None for worker in takers)
-    assert sum(got) + semaphore._value == count and sent > 100
+    assert sum(got) + semaphore._value == given
 
 
 def test_references_stay_flat():
