@@ -2,7 +2,7 @@
 //!
 //! CPython's blocking functions give up the GIL and call the system; when a signal ends that, they run the signal handlers, which
 //! CPython does in the main thread only, and call again. So nothing reaches another thread there. What is done here: the
-//! implementation of such a function is replaced in place ([`site`]) by one that makes the same call through quell's
+//! implementation of such a function is replaced in place ([`mod@site`]) by one that makes the same call through quell's
 //! own [system calls](quell::syscall), which are registered, race-free and end when the thread is interrupted. In the main thread the
 //! original runs as ever: signals reach it.
 //!
