@@ -159,10 +159,14 @@ pub fn withdraw_all(_py: Python<'_>, target: &Target) -> usize {
     target.record().thread().withdraw_all()
 }
 
-fn start(py: Python<'_>, record: &Arc<Record>, options: Options) -> PyResult<()> {
-    // PyO3 makes this type when it first looks at an error. That must not be in a target at its recursion limit, where
-    // nothing can be called.
+/// PyO3 makes its own exception when it first looks at an error. That must not be in a target at its recursion limit, where nothing
+/// can be called.
+fn ready_for_errors(py: Python<'_>) {
     let _ = py.get_type::<pyo3::panic::PanicException>();
+}
+
+fn start(py: Python<'_>, record: &Arc<Record>, options: Options) -> PyResult<()> {
+    ready_for_errors(py);
     record.allow(py, options);
     driver::add(py, record);
     if gate::is_available(py) { gate::arm(py, record) } else { Ok(()) }
