@@ -159,14 +159,7 @@ pub fn withdraw_all(_py: Python<'_>, target: &Target) -> usize {
     target.record().thread().withdraw_all()
 }
 
-/// PyO3 makes its own exception when it first looks at an error. That must not be in a target at its recursion limit, where nothing
-/// can be called.
-fn ready_for_errors(py: Python<'_>) {
-    let _ = py.get_type::<pyo3::panic::PanicException>();
-}
-
 fn start(py: Python<'_>, record: &Arc<Record>, options: Options) -> PyResult<()> {
-    ready_for_errors(py);
     record.allow(py, options);
     driver::add(py, record);
     if gate::is_available(py) { gate::arm(py, record) } else { Ok(()) }
@@ -423,6 +416,9 @@ pub(crate) fn after_fork(py: Python<'_>) {
 
 /// Exports of this folder.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // PyO3 makes its own exception when it first looks at an error. That must not be in a target at its recursion limit,
+    // where nothing can be called.
+    let _ = module.py().get_type::<pyo3::panic::PanicException>();
     signal::prepare(module.py());
     driver::register(module)
 }

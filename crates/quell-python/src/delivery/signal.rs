@@ -69,8 +69,6 @@ fn install(py: Python<'_>) -> PyResult<()> {
     let function = wrap_pyfunction!(handler, py)?;
     py.import("_signal")?.getattr("signal")?.call1((number, function))?;
     SIGNAL.store(number, GIL);
-    // The signal may come before the first interrupt is started.
-    super::ready_for_errors(py);
     calibrate(py)
 }
 
