@@ -63,6 +63,22 @@ exception!(
     "The block of a timeout took longer than it may. Raised where the block is left, never outside it."
 );
 exception!(
+    scope_timeout_type,
+    "quell.ScopeTimeout",
+    |py| py.get_type::<PyBaseException>(),
+    "A timeout on its way out of its block, where it becomes quell.Timeout.\n\n\
+     It is private to its scope: do not catch it. Like every interrupt it is a BaseException, so that\n\
+     except Exception lets it pass."
+);
+exception!(
+    task_cancelled_type,
+    "quell.TaskCancelled",
+    |py| interrupt_type(py).clone(),
+    "The task is cancelled, by Future.cancel(interrupt=True) or Executor.shutdown(interrupt=True).\n\n\
+     Raised in the task, and only there: who asks for its result gets a CancelledError. An Interrupt,\n\
+     and so a BaseException, so that except Exception lets it pass. Clean up and let it go on."
+);
+exception!(
     limit_type,
     "quell.Limit",
     |py| py.get_type::<PyBaseException>(),
@@ -88,15 +104,21 @@ exception!(
 );
 
 /// Exports of this file.
-pub(crate) static PARTS: [Part; 1] = [Part::new(
-    &["Interrupt", "Timeout", "Limit", "TimeLimit", "CpuLimit", "MemoryLimit"],
-    register,
-)];
+pub(crate) static PARTS: [Part; 2] = [
+    Part::new(
+        &["Interrupt", "Timeout", "TaskCancelled", "Limit", "TimeLimit", "CpuLimit", "MemoryLimit"],
+        register,
+    ),
+    Part::private(&["ScopeTimeout"], |module| {
+        module.add("ScopeTimeout", scope_timeout_type(module.py()))
+    }),
+];
 
 fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add("Interrupt", interrupt_type(py))?;
     module.add("Timeout", timeout_type(py))?;
+    module.add("TaskCancelled", task_cancelled_type(py))?;
     module.add("Limit", limit_type(py))?;
     module.add("TimeLimit", time_limit_type(py))?;
     module.add("CpuLimit", cpu_limit_type(py))?;

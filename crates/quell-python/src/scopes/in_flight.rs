@@ -8,57 +8,15 @@
 
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
+
+use crate::exceptions::{scope_timeout_type, task_cancelled_type};
 
 /// The attribute with the scope's number.
 const SCOPE: &str = "__quell_scope__";
 
 /// How far a chain of contexts is followed.
 const LONGEST_CHAIN: usize = 64;
-
-/// `quell.ScopeTimeout`, what a timeout raises inside its own block.
-pub(super) fn class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
-    static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let class = TYPE.get_or_try_init(py, || {
-        PyErr::new_type(
-            py,
-            c"quell.ScopeTimeout",
-            Some(
-                c"A timeout on its way out of its block, where it becomes quell.Timeout.\n\n\
-                  It is private to its scope: do not catch it. Like every interrupt it is a BaseException, so that\n\
-                  except Exception lets it pass.",
-            ),
-            Some(&py.get_type::<PyBaseException>()),
-            None,
-        )
-    })?;
-    Ok(class.bind(py))
-}
-
-/// Exports of this file.
-pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("ScopeTimeout", class(module.py())?)
-}
-
-/// `quell.TaskCancelled`, what a task that is cancelled is ended by.
-pub(super) fn cancelled_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
-    static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let class = TYPE.get_or_try_init(py, || {
-        PyErr::new_type(
-            py,
-            c"quell.TaskCancelled",
-            Some(
-                c"The task is cancelled, by Future.cancel(interrupt=True) or Executor.shutdown(interrupt=True).\n\n\
-                  Raised in the task, and only there: who asks for its result gets a CancelledError. An Interrupt,\n\
-                  and so a BaseException, so that except Exception lets it pass. Clean up and let it go on.",
-            ),
-            Some(crate::exceptions::interrupt_type(py).as_any().cast()?),
-            None,
-        )
-    })?;
-    Ok(class.bind(py))
-}
 
 /// An exception of this class, of the scope with this number.
 pub(super) fn make<'py>(
@@ -82,14 +40,12 @@ pub(super) struct Exit {
 impl Exit {
     /// Whether `exception` is one of the scope's time limit.
     fn is_mine(&self, exception: &Bound<'_, PyAny>) -> bool {
-        class(exception.py()).is_ok_and(|class| exception.get_type().is(class))
-            && self.is_marked(exception)
+        exception.get_type().is(scope_timeout_type(exception.py())) && self.is_marked(exception)
     }
 
     /// Whether `exception` is one that cancels the scope.
     pub(super) fn cancels(&self, exception: &Bound<'_, PyAny>) -> bool {
-        cancelled_class(exception.py()).is_ok_and(|class| exception.get_type().is(class))
-            && self.is_marked(exception)
+        exception.get_type().is(task_cancelled_type(exception.py())) && self.is_marked(exception)
     }
 
     fn is_marked(&self, exception: &Bound<'_, PyAny>) -> bool {

@@ -13,11 +13,9 @@ use pyo3::prelude::*;
 use crate::lazy::Part;
 
 /// Exports of this folder.
-pub(crate) static PARTS: [Part; 6] = [
+pub(crate) static PARTS: [Part; 4] = [
     Part::new(&["mask", "shield"], mask::register),
     Part::new(&["timeout", "timeout_at"], timeout::register),
-    Part::private(&["ScopeTimeout"], in_flight::register),
-    Part::new(&["TaskCancelled"], task::register_exception),
     Part::private(&["_Task"], task::register),
     Part::imported(&["Future", "ThreadPoolExecutor"], task::register_executor),
 ];

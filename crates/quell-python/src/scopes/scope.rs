@@ -53,6 +53,7 @@ use super::in_flight;
 use crate::cpython::thread::ThreadState;
 use crate::delivery::gil_cell::GilCell;
 use crate::delivery::{self, Admit, Options};
+use crate::exceptions::{scope_timeout_type, task_cancelled_type};
 use crate::primitives::wait::{after, insist};
 
 /// How long after a time-out went off it is first looked at again; doubled each time, up to [`SLOWEST`].
@@ -340,10 +341,10 @@ impl Scope {
     /// The exception that travels.
     fn exception<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBaseException>> {
         if self.state.with(py, |s| s.cancelled) {
-            let class = in_flight::cancelled_class(py)?;
+            let class = task_cancelled_type(py);
             return in_flight::make(class, self.number, "the task was cancelled".into());
         }
-        in_flight::make(in_flight::class(py)?, self.number, self.message(py))
+        in_flight::make(scope_timeout_type(py), self.number, self.message(py))
     }
 
     fn message(&self, py: Python<'_>) -> String {

@@ -14,7 +14,6 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::in_flight;
 use super::scope::Scope;
 use super::timeout::limit;
 
@@ -107,10 +106,6 @@ impl Task {
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Task>()
-}
-
-pub(super) fn register_exception(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("TaskCancelled", in_flight::cancelled_class(module.py())?)
 }
 
 /// What is made of it, in Python.
