@@ -8,12 +8,11 @@ use std::collections::HashMap;
 use std::ffi::c_int;
 
 use pyo3::prelude::*;
-use pyo3::types::PyBool;
 
 use super::call::Call;
 use crate::cpython::layout::read;
 use crate::delivery::gil_cell::GilCell;
-use crate::primitives::call::Obj;
+use crate::primitives::call::{Obj, boolean};
 
 // Where the fields of a socket object are, on every version that is patched; verified before use.
 const FD: usize = 16;
@@ -125,7 +124,8 @@ pub(super) fn gettimeout(py: Python<'_>, call: &Call) -> PyResult<Obj> {
 /// `socket.getblocking()`, in every thread.
 pub(super) fn getblocking(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     match real(py, call.slf) {
-        Some(real) => Ok(PyBool::new(py, real != 0).to_owned().into_any().into_ptr()),
+        // SAFETY: attached.
+        Some(real) => Ok(unsafe { boolean(real != 0) }),
         None => Ok(call.original()),
     }
 }

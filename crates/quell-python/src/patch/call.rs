@@ -104,22 +104,28 @@ impl Call {
     /// Calls what was there before, with the very arguments.
     #[inline]
     pub(super) fn original(&self) -> Obj {
-        let function = self.site.original();
         // SAFETY: the implementation that the definition had, with arguments in its own form.
         unsafe {
             match self.given {
-                Given::Two(a) => transmute::<*mut (), unsafe extern "C" fn(Obj, Obj) -> Obj>(
-                    function,
-                )(self.slf, a),
-                Given::Three(a, b) => transmute::<
-                    *mut (),
-                    unsafe extern "C" fn(Obj, Obj, Obj) -> Obj,
-                >(function)(self.slf, a, b),
+                Given::Two(a) => self.two(a),
+                Given::Three(a, b) => self.three(a, b),
                 Given::Fast(at, count) => self.fast(at, count),
                 Given::FastNamed(at, count, names) => self.fast_named(at, count, names),
                 Given::Method(class, at, count, names) => self.method(class, at, count, names),
             }
         }
+    }
+
+    unsafe fn two(&self, argument: Obj) -> Obj {
+        type Two = unsafe extern "C" fn(Obj, Obj) -> Obj;
+        // SAFETY: as in `original`.
+        unsafe { transmute::<*mut (), Two>(self.site.original())(self.slf, argument) }
+    }
+
+    unsafe fn three(&self, arguments: Obj, named: Obj) -> Obj {
+        type Three = unsafe extern "C" fn(Obj, Obj, Obj) -> Obj;
+        // SAFETY: as in `original`.
+        unsafe { transmute::<*mut (), Three>(self.site.original())(self.slf, arguments, named) }
     }
 
     unsafe fn fast(&self, at: *const Obj, count: isize) -> Obj {
@@ -159,9 +165,7 @@ impl Call {
                 Given::Two(_) => self.two(arguments.first().copied().unwrap_or(null_mut())),
                 Given::Three(..) => {
                     let tuple = tuple()?;
-                    type Three = unsafe extern "C" fn(Obj, Obj, Obj) -> Obj;
-                    let function = transmute::<*mut (), Three>(self.site.original());
-                    function(self.slf, tuple.as_ptr(), null_mut())
+                    self.three(tuple.as_ptr(), null_mut())
                 }
                 Given::Fast(..) => self.fast(at, count),
                 Given::FastNamed(..) => self.fast_named(at, count, null_mut()),
@@ -191,12 +195,6 @@ impl Call {
         all.extend(named.iter().map(|(_, value)| value));
         // SAFETY: as in `original`; the values follow what has no name.
         Ok(unsafe { self.fast_named(all.as_ptr(), count, names.as_ptr()) })
-    }
-
-    unsafe fn two(&self, argument: Obj) -> Obj {
-        type Two = unsafe extern "C" fn(Obj, Obj) -> Obj;
-        // SAFETY: as in `original`.
-        unsafe { transmute::<*mut (), Two>(self.site.original())(self.slf, argument) }
     }
 }
 

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use quell::syscall::{self, Nap};
 
 use super::call::Call;
-use super::wait::{self, Ended};
+use super::wait;
 use crate::primitives::call::Obj;
 
 /// `time.sleep(seconds)`: by the monotonic clock, to a moment that is fixed when it begins.
@@ -21,13 +21,8 @@ pub(super) fn sleep(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     // SAFETY: the kernel writes the time.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     let end = Duration::new(now.tv_sec as u64, now.tv_nsec as u32) + duration;
-    let slept = wait::blocking(py, None, |wait| {
-        syscall::clock_nanosleep(libc::CLOCK_MONOTONIC, Nap::Until(end), wait)
-    })?;
-    match slept {
-        Ended::Failed(number) => Err(wait::os_error(py, number)),
-        Ended::Done(()) | Ended::Late => Ok(py.None().into_ptr()),
-    }
+    wait::done(py, |wait| syscall::clock_nanosleep(libc::CLOCK_MONOTONIC, Nap::Until(end), wait))?;
+    Ok(py.None().into_ptr())
 }
 
 /// How long to sleep, if it is so many seconds, and worth it.

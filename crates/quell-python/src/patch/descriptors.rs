@@ -14,7 +14,7 @@ use pyo3::{ffi, wrap_pyfunction};
 use quell::syscall;
 
 use super::call::{Call, int};
-use super::wait::{self, Ended};
+use super::wait;
 use crate::primitives::call::Obj;
 
 /// What the interpreter asks the system for at most.
@@ -102,16 +102,26 @@ impl Drop for Fresh {
 }
 
 /// Reads into memory that stays where it is until the call is over.
-fn read_at(py: Python<'_>, fd: c_int, address: usize, length: usize) -> PyResult<Ended<usize>> {
-    wait::blocking(py, None, |wait| {
+fn read_at(
+    py: Python<'_>,
+    fd: c_int,
+    address: usize,
+    length: usize,
+) -> PyResult<Result<usize, c_int>> {
+    wait::unlimited(py, |wait| {
         // SAFETY: a buffer that the caller keeps.
         let buffer = unsafe { std::slice::from_raw_parts_mut(address as *mut u8, length) };
         syscall::read(borrowed(fd), buffer, wait)
     })
 }
 
-fn write_at(py: Python<'_>, fd: c_int, address: usize, length: usize) -> PyResult<Ended<usize>> {
-    wait::blocking(py, None, |wait| {
+fn write_at(
+    py: Python<'_>,
+    fd: c_int,
+    address: usize,
+    length: usize,
+) -> PyResult<Result<usize, c_int>> {
+    wait::unlimited(py, |wait| {
         // SAFETY: as above.
         let buffer = unsafe { std::slice::from_raw_parts(address as *const u8, length) };
         syscall::write(borrowed(fd), buffer, wait)
@@ -131,11 +141,8 @@ pub(super) fn read(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     };
     let length: usize = length;
     let bytes = Fresh::new(py, length.min(MOST))?;
-    match read_at(py, fd, bytes.address(), length.min(MOST))? {
-        Ended::Done(count) => Ok(bytes.cut(count)),
-        Ended::Failed(errno) => Err(wait::os_error(py, errno)),
-        Ended::Late => unreachable!("it has no deadline"),
-    }
+    let ended = read_at(py, fd, bytes.address(), length.min(MOST))?;
+    ended.map(|count| bytes.cut(count)).map_err(|errno| wait::os_error(py, errno))
 }
 
 /// `os.write(fd, data)`.
@@ -144,11 +151,8 @@ pub(super) fn write(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     let (Some(fd), Some(view)) = (descriptor(fd), View::of(data, ffi::PyBUF_SIMPLE)) else {
         return Ok(call.original());
     };
-    match write_at(py, fd, view.address(), view.len())? {
-        Ended::Done(count) => Ok(number(py, count)),
-        Ended::Failed(errno) => Err(wait::os_error(py, errno)),
-        Ended::Late => unreachable!("it has no deadline"),
-    }
+    let ended = write_at(py, fd, view.address(), view.len())?;
+    ended.map(|count| number(py, count)).map_err(|errno| wait::os_error(py, errno))
 }
 
 /// The descriptor of a FileIO that may be used for this: `readable` or `writable`. None: the original has an error.
@@ -162,22 +166,11 @@ fn of_file(py: Python<'_>, call: &Call, able: &str) -> Option<c_int> {
 }
 
 /// What FileIO's methods answer: None where there is nothing now and the descriptor does not block.
-fn of_file_ended(py: Python<'_>, ended: Ended<Obj>) -> PyResult<Obj> {
+fn of_file_ended(py: Python<'_>, ended: Result<Obj, c_int>) -> PyResult<Obj> {
     match ended {
-        Ended::Done(answer) => Ok(answer),
-        Ended::Failed(libc::EAGAIN) => Ok(py.None().into_ptr()),
-        Ended::Failed(errno) => Err(wait::os_error(py, errno)),
-        Ended::Late => unreachable!("it has no deadline"),
-    }
-}
-
-impl<T> Ended<T> {
-    fn map<U>(self, f: impl FnOnce(T) -> U) -> Ended<U> {
-        match self {
-            Ended::Done(value) => Ended::Done(f(value)),
-            Ended::Failed(errno) => Ended::Failed(errno),
-            Ended::Late => Ended::Late,
-        }
+        Ok(answer) => Ok(answer),
+        Err(libc::EAGAIN) => Ok(py.None().into_ptr()),
+        Err(errno) => Err(wait::os_error(py, errno)),
     }
 }
 
@@ -232,17 +225,15 @@ fn all(py: Python<'_>, call: &Call, fd: c_int) -> PyResult<Obj> {
         got.resize(before + STEP.max(before / 2), 0);
         let rest = &mut got[before..];
         let (address, room) = (rest.as_mut_ptr() as usize, rest.len());
-        let ended = read_at(py, fd, address, room)?;
-        match ended {
-            Ended::Done(0) => got.truncate(before),
-            Ended::Done(count) => {
+        match read_at(py, fd, address, room)? {
+            Ok(0) => got.truncate(before),
+            Ok(count) => {
                 got.truncate(before + count);
                 continue;
             }
-            Ended::Failed(libc::EAGAIN) if before > 0 => got.truncate(before),
-            Ended::Failed(libc::EAGAIN) => return Ok(py.None().into_ptr()),
-            Ended::Failed(errno) => return Err(wait::os_error(py, errno)),
-            Ended::Late => unreachable!("it has no deadline"),
+            Err(libc::EAGAIN) if before > 0 => got.truncate(before),
+            Err(libc::EAGAIN) => return Ok(py.None().into_ptr()),
+            Err(errno) => return Err(wait::os_error(py, errno)),
         }
         return Ok(PyBytes::new(py, &got).into_any().into_ptr());
     }
@@ -308,12 +299,10 @@ fn open_fifo(
     use std::os::unix::ffi::OsStrExt;
     let place = std::path::PathBuf::from(std::ffi::OsStr::from_bytes(path.as_bytes()));
     let ended =
-        wait::blocking(py, None, |wait| syscall::open(&place, flags, mode as libc::mode_t, wait))?;
-    match ended {
-        Ended::Done(fd) => Ok(number(py, fd.into_raw_fd() as usize)),
-        Ended::Failed(errno) => Err(wait::file_error(py, errno, name)),
-        Ended::Late => unreachable!("it has no deadline"),
-    }
+        wait::unlimited(py, |wait| syscall::open(&place, flags, mode as libc::mode_t, wait))?;
+    ended
+        .map(|fd| number(py, fd.into_raw_fd() as usize))
+        .map_err(|errno| wait::file_error(py, errno, name))
 }
 
 /// `os.open(path, flags, mode=0o777, *, dir_fd=None)`.

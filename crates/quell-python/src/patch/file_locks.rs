@@ -10,7 +10,7 @@ use quell::syscall::RangeOwner;
 
 use super::call::{Call, int};
 use super::descriptors::borrowed;
-use super::wait::{self, Ended};
+use super::wait;
 use crate::primitives::call::Obj;
 
 /// A file argument as a descriptor, and what is to be done, if it is to wait for a lock.
@@ -30,20 +30,14 @@ fn asked(file: Obj, operation: Obj) -> Option<(c_int, c_int)> {
     (fd >= 0).then_some((fd, operation))
 }
 
-fn answer(py: Python<'_>, ended: Ended<()>) -> PyResult<Obj> {
-    match ended {
-        Ended::Failed(errno) => Err(wait::os_error(py, errno)),
-        Ended::Done(()) | Ended::Late => Ok(py.None().into_ptr()),
-    }
-}
-
 /// `fcntl.flock(fd, operation)`.
 pub(super) fn flock(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     let &[file, operation] = call.positional() else { return Ok(call.original()) };
     let Some((fd, wanted)) = asked(file, operation) else { return Ok(call.original()) };
     let number = PyInt::new(py, fd);
     wait::audit(py, c"fcntl.flock", &[number.as_ptr(), operation])?;
-    answer(py, wait::blocking(py, None, |wait| syscall::flock(borrowed(fd), wanted, wait))?)
+    wait::done(py, |wait| syscall::flock(borrowed(fd), wanted, wait))?;
+    Ok(py.None().into_ptr())
 }
 
 /// `fcntl.lockf(fd, cmd, len=0, start=0, whence=0)`.
@@ -71,8 +65,6 @@ pub(super) fn lockf(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     range.l_whence = base;
     range.l_start = from;
     range.l_len = len;
-    let ended = wait::blocking(py, None, |wait| {
-        syscall::lock_range(borrowed(fd), RangeOwner::Process, &range, wait)
-    })?;
-    answer(py, ended)
+    wait::done(py, |wait| syscall::lock_range(borrowed(fd), RangeOwner::Process, &range, wait))?;
+    Ok(py.None().into_ptr())
 }

@@ -17,7 +17,7 @@ use crate::cpython::frame::Frame;
 use crate::cpython::layout::read;
 use crate::cpython::thread::ThreadState;
 use crate::delivery::gil_cell::GilCell;
-use crate::primitives::call::Obj;
+use crate::primitives::call::{Obj, boolean};
 use crate::primitives::wait::Patience;
 
 // Where the fields are, on every version that is patched: after the object header; verified before use.
@@ -88,8 +88,9 @@ pub(super) fn acquire_again(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     Ok(answer(py, true))
 }
 
-fn answer(py: Python<'_>, value: bool) -> Obj {
-    pyo3::types::PyBool::new(py, value).to_owned().into_any().into_ptr()
+fn answer(_py: Python<'_>, value: bool) -> Obj {
+    // SAFETY: attached.
+    unsafe { boolean(value) }
 }
 
 /// How long to wait, if the call is one that waits and its arguments are right.

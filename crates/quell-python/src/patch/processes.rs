@@ -7,7 +7,7 @@ use pyo3::types::{PyInt, PyTuple};
 use quell::syscall;
 
 use super::call::{Call, int};
-use super::wait::{self, Ended};
+use super::wait;
 use crate::primitives::call::Obj;
 
 /// `os.waitpid(pid, options)`.
@@ -29,11 +29,8 @@ fn small(number: Obj) -> Option<c_int> {
 }
 
 fn child(py: Python<'_>, pid: c_int, options: c_int) -> PyResult<Obj> {
-    match wait::blocking(py, None, |wait| syscall::waitpid(pid, options, wait))? {
-        Ended::Done((pid, status)) => Ok(PyTuple::new(py, [pid, status])?.into_any().into_ptr()),
-        Ended::Failed(errno) => Err(wait::os_error(py, errno)),
-        Ended::Late => unreachable!("it has no deadline"),
-    }
+    let (pid, status) = wait::done(py, |wait| syscall::waitpid(pid, options, wait))?;
+    Ok(PyTuple::new(py, [pid, status])?.into_any().into_ptr())
 }
 
 /// `os.wait3(options)`.
@@ -105,9 +102,6 @@ fn look_and_wait(
         if !nothing {
             return Ok(found.into_ptr());
         }
-        match wait::blocking(py, None, |wait| syscall::waitid(kind, id, events, wait).map(drop))? {
-            Ended::Failed(errno) => return Err(wait::os_error(py, errno)),
-            Ended::Done(_) | Ended::Late => {}
-        }
+        wait::done(py, |wait| syscall::waitid(kind, id, events, wait).map(drop))?;
     }
 }

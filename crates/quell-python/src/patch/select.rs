@@ -4,7 +4,6 @@
 //! same descriptors. So the answer is always the original's own, and an event that somebody else takes in between is waited for again.
 
 use std::ffi::c_int;
-use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use pyo3::exceptions::PyRuntimeError;
@@ -14,10 +13,12 @@ use pyo3::types::{PyDict, PyInt, PyList, PyTuple};
 use quell::syscall::{self, PollFd};
 
 use super::call::{Call, int};
+use super::descriptors::borrowed;
 use super::wait::{self, Ended};
 use crate::cpython::layout::read;
 use crate::delivery::gil_cell::GilCell;
 use crate::primitives::call::Obj;
+use crate::primitives::wait::after;
 
 /// How long the caller is ready to wait.
 enum Time {
@@ -44,7 +45,7 @@ fn time(argument: Obj, unit: f64, negative: Time) -> Time {
     if seconds < 0.0 {
         return negative;
     }
-    match wait::after(seconds) {
+    match after(seconds) {
         Some(end) if seconds > 0.0 && seconds < 1e8 => Time::Until(end),
         _ => Time::Original,
     }
@@ -62,11 +63,7 @@ impl Time {
 
 /// Waits for one of these. False: the deadline has passed.
 fn any(py: Python<'_>, asked: &[(c_int, i16)], deadline: Option<Instant>) -> PyResult<bool> {
-    // SAFETY: not negative, as the callers see to. Whoever passes them keeps them open; what is not, the original finds out.
-    let fds: Vec<_> = asked
-        .iter()
-        .map(|(fd, events)| unsafe { (BorrowedFd::borrow_raw(*fd), *events) })
-        .collect();
+    let fds: Vec<_> = asked.iter().map(|(fd, events)| (borrowed(*fd), *events)).collect();
     let ended = wait::blocking(py, deadline, |wait| {
         let mut asked: Vec<_> = fds.iter().map(|(fd, events)| PollFd::new(fd, *events)).collect();
         syscall::poll(&mut asked, wait)

@@ -21,6 +21,7 @@ use super::call::{Call, int};
 use super::descriptors::{Fresh, View, borrowed, number};
 use super::wait::{self, Ended, ready, timed_out};
 use crate::primitives::call::Obj;
+use crate::primitives::wait::after;
 
 /// A socket, as far as a method that waits must know it.
 pub(super) struct Socket {
@@ -37,7 +38,7 @@ impl Socket {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.timeout.and_then(wait::after)
+        self.timeout.and_then(after)
     }
 
     /// Waits until it is ready; the error that sockets raise when their time is over.
@@ -64,11 +65,10 @@ impl Socket {
                 self.ready(py, events, deadline)?;
             }
             // Where there is a timeout the descriptor does not block.
-            match wait::blocking(py, None, |wait| attempt(fd, wait))? {
-                Ended::Done(value) => return Ok(value),
-                Ended::Failed(libc::EAGAIN) if self.timeout.is_some() => {}
-                Ended::Failed(errno) => return Err(wait::os_error(py, errno)),
-                Ended::Late => unreachable!("it has no deadline"),
+            match wait::unlimited(py, |wait| attempt(fd, wait))? {
+                Ok(value) => return Ok(value),
+                Err(libc::EAGAIN) if self.timeout.is_some() => {}
+                Err(errno) => return Err(wait::os_error(py, errno)),
             }
         }
     }
@@ -306,28 +306,23 @@ fn connect_unix(py: Python<'_>, call: &Call, socket: &Socket) -> PyResult<Begun>
     let path = std::path::PathBuf::from(std::ffi::OsString::from_vec(path));
     let Ok(address) = Address::unix(path) else { return Ok(Begun::Answer(call.original())) };
     let fd = socket.fd;
-    match wait::blocking(py, None, |wait| syscall::connect(borrowed(fd), &address, wait))? {
+    match wait::unlimited(py, |wait| syscall::connect(borrowed(fd), &address, wait))? {
         // Now the original finds it connected, or finds the same error.
-        Ended::Failed(errno) if errno != libc::EISCONN => Err(wait::os_error(py, errno)),
+        Err(errno) if errno != libc::EISCONN => Err(wait::os_error(py, errno)),
         _ => Ok(Begun::Underway),
     }
 }
 
 /// Waits for a connection that is being made; the system's number for how it went, or None: the time was over first.
 fn finish(py: Python<'_>, socket: &Socket) -> PyResult<Option<c_int>> {
-    if !ready(py, socket.fd, libc::POLLOUT, socket.deadline())? {
-        return Ok(None);
-    }
-    let (mut failed, mut size): (c_int, _) = (0, size_of::<c_int>() as libc::socklen_t);
-    // SAFETY: the system writes an int.
-    let answer = unsafe {
-        let at = (&raw mut failed).cast();
-        libc::getsockopt(socket.fd, libc::SOL_SOCKET, libc::SO_ERROR, at, &raw mut size)
-    };
-    if answer != 0 {
-        failed = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
-    }
-    Ok(Some(if failed == libc::EISCONN { 0 } else { failed }))
+    let fd = socket.fd;
+    let ended =
+        wait::blocking(py, socket.deadline(), |wait| syscall::connected(borrowed(fd), wait))?;
+    Ok(match ended {
+        Ended::Done(()) | Ended::Failed(libc::EISCONN) => Some(0),
+        Ended::Failed(errno) => Some(errno),
+        Ended::Late => None,
+    })
 }
 
 /// Waits, and has the original do the rest, with a flag that keeps it from waiting where the socket blocks. `at` is the

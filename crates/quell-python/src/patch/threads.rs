@@ -14,10 +14,11 @@ use quell::Event;
 use quell::wait::WaitError;
 
 use super::call::Call;
-use super::wait::{Listens, after, method};
+use super::wait::{Listens, method};
 use crate::cpython::thread::ThreadState;
 use crate::delivery::gil_cell::GilCell;
 use crate::primitives::call::Obj;
+use crate::primitives::wait::after;
 
 /// The threads that will tell, by `threading.get_ident()`.
 static RUNNING: GilCell<Option<HashMap<u64, Arc<Event>>>> = GilCell::new(None);

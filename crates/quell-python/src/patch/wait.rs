@@ -1,8 +1,7 @@
 //! Blocking for somebody else's code: without the GIL, until the call is done, its time is over, or an interrupt is raised.
 
 use std::ffi::{CStr, c_char, c_int};
-use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pyo3::exceptions::{PyOSError, PyTimeoutError};
 use pyo3::prelude::*;
@@ -11,6 +10,7 @@ use pyo3::{Borrowed, ffi};
 use quell::syscall::{self, PollFd};
 use quell::{CallError, Wait};
 
+use super::descriptors::borrowed;
 use crate::cpython::frame::Frame;
 use crate::cpython::thread::ThreadState;
 use crate::delivery::{self, Hit};
@@ -46,6 +46,26 @@ pub(super) fn blocking<T: Send>(
             Err(CallError::Signalled | CallError::Interrupted(_)) => listens.look(py)?,
         }
     }
+}
+
+/// The same for a call that has no deadline: what it has done, or the number with which the system has refused it.
+pub(super) fn unlimited<T: Send>(
+    py: Python<'_>,
+    attempt: impl FnMut(&Wait) -> Result<T, CallError> + Send,
+) -> PyResult<Result<T, c_int>> {
+    Ok(match blocking(py, None, attempt)? {
+        Ended::Done(value) => Ok(value),
+        Ended::Failed(errno) => Err(errno),
+        Ended::Late => unreachable!("it has no deadline"),
+    })
+}
+
+/// The same, for a caller to whom a refusal is an OSError and no more.
+pub(super) fn done<T: Send>(
+    py: Python<'_>,
+    attempt: impl FnMut(&Wait) -> Result<T, CallError> + Send,
+) -> PyResult<T> {
+    unlimited(py, attempt)?.map_err(|errno| os_error(py, errno))
 }
 
 /// Whether the calling thread, about to wait or waiting, is ended by interrupts.
@@ -100,10 +120,8 @@ pub(super) fn ready(
     events: i16,
     deadline: Option<Instant>,
 ) -> PyResult<bool> {
-    // SAFETY: not -1; who passes a descriptor to a call keeps it open. If it is closed meanwhile, the system says so.
-    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     let ended = blocking(py, deadline, |wait| {
-        syscall::poll(&mut [PollFd::new(&fd, events)], wait).map(drop)
+        syscall::poll(&mut [PollFd::new(&borrowed(fd), events)], wait).map(drop)
     })?;
     // What the system has against it, the call itself will say.
     Ok(!matches!(ended, Ended::Late))
@@ -147,11 +165,6 @@ pub(super) fn audit(py: Python<'_>, event: &CStr, arguments: &[Obj]) -> PyResult
     // SAFETY: a value that is a tuple is the list of arguments.
     let refused = unsafe { PySys_Audit(event.as_ptr(), c"O".as_ptr(), arguments.as_ptr()) };
     if refused != 0 { Err(PyErr::fetch(py)) } else { Ok(()) }
-}
-
-/// The moment so many seconds from now; None if the clock does not reach that far.
-pub(super) fn after(seconds: f64) -> Option<Instant> {
-    Duration::try_from_secs_f64(seconds).ok().and_then(|d| Instant::now().checked_add(d))
 }
 
 /// Calls a method by name.
