@@ -266,7 +266,7 @@ class ThreadPoolExecutor(_futures.ThreadPoolExecutor):
         kwargs: Mapping[str, Any],
     ) -> Future[_R]:
         if self._broken or self._shutdown or _standard._shutdown:
-            self._refuse()
+            raise self._refusal()
         future: Future[_R] = Future()
         future._task = _Task(seconds)
         item = _WorkItem(future, fn, args, kwargs)  # type: ignore[arg-type]
@@ -278,16 +278,14 @@ class ThreadPoolExecutor(_futures.ThreadPoolExecutor):
             # In one statement: nobody is interrupted who has submitted a task and does not get its future.
             return (self._put(item), future)[1]
         except ShutDown:
-            self._refuse()
-            raise
+            raise self._refusal() from None
 
-    def _refuse(self) -> None:
-        """Raises what is to be said to who submits a task too late."""
+    def _refusal(self) -> Exception:
+        """What is to be said to who submits a task too late."""
         if self._broken:
-            raise _standard.BrokenThreadPool(self._broken) from None
-        if _standard._shutdown:
-            raise RuntimeError("cannot schedule new futures after interpreter shutdown") from None
-        raise RuntimeError("cannot schedule new futures after shutdown") from None
+            return _thread.BrokenThreadPool(self._broken)
+        when = "interpreter shutdown" if _standard._shutdown else "shutdown"
+        return RuntimeError(f"cannot schedule new futures after {when}")
 
     def _adjust_thread_count(self) -> None:
         if len(self._threads) >= self._max_workers:
