@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::args::{BenchOptions, Side};
 use crate::builds;
-use crate::pythons;
+use crate::pythons::{self, Interpreter};
 use crate::session::{Kind, Session};
 use crate::suites;
 use crate::venv::{self, Environment};
@@ -32,17 +32,26 @@ pub(crate) fn run(session: &mut Session, options: &BenchOptions) -> anyhow::Resu
     Ok(())
 }
 
-/// Everything is built first: a build that runs while something is measured would be measured too.
-fn python(session: &mut Session, options: &BenchOptions) -> anyhow::Result<()> {
+/// The interpreters to measure on, with the package installed. Everything is built first: a build that runs while something is
+/// measured would be measured too.
+fn ready(
+    session: &mut Session,
+    options: &BenchOptions,
+) -> anyhow::Result<Vec<(Interpreter, Environment)>> {
     let found = pythons::find()?;
     let tools = venv::tools(session, &found)?;
     let mut ready = Vec::new();
-    for interpreter in found.iter().filter(|python| options.admits(&python.version)) {
-        let Some(environment) = venv::of(session, &tools, interpreter) else { continue };
-        if builds::extension(session, &tools, interpreter, &environment) {
+    for interpreter in found.into_iter().filter(|python| options.admits(&python.version)) {
+        let Some(environment) = venv::of(session, &tools, &interpreter) else { continue };
+        if builds::extension(session, &tools, &interpreter, &environment) {
             ready.push((interpreter, environment));
         }
     }
+    Ok(ready)
+}
+
+fn python(session: &mut Session, options: &BenchOptions) -> anyhow::Result<()> {
+    let ready = ready(session, options)?;
     let mut results = Vec::new();
     for (interpreter, environment) in &ready {
         let mut command = environment.command("python");
@@ -63,20 +72,12 @@ fn python(session: &mut Session, options: &BenchOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As [`python`]: everything is built first.
 fn command(session: &mut Session, options: &BenchOptions) -> anyhow::Result<()> {
-    let found = pythons::find()?;
-    let tools = venv::tools(session, &found)?;
-    let mut ready = Vec::new();
-    for interpreter in found.iter().filter(|python| options.admits(&python.version)) {
-        let Some(environment) = venv::of(session, &tools, interpreter) else { continue };
-        if builds::extension(session, &tools, interpreter, &environment) {
-            let binary = builds::command(session, interpreter);
-            ready.push((interpreter, environment, binary));
-        }
-    }
+    let ready = ready(session, options)?;
+    let binaries: Vec<_> =
+        ready.iter().map(|(interpreter, _)| builds::command(session, interpreter)).collect();
     let mut results = Vec::new();
-    for (interpreter, environment, binary) in &ready {
+    for ((interpreter, environment), binary) in ready.iter().zip(&binaries) {
         let mut command = environment.command("python");
         command.arg(script("run_command.py")).args(["--filter", &pattern(options)]);
         if let Some(binary) = binary {
@@ -92,7 +93,7 @@ fn command(session: &mut Session, options: &BenchOptions) -> anyhow::Result<()> 
         }
     }
     let book = workspace::book().join("run.md");
-    let environment = ready.first().map(|(_, environment, _)| environment);
+    let environment = ready.first().map(|(_, environment)| environment);
     table(session, options, environment, "run_command.py", book, results);
     Ok(())
 }
