@@ -6,8 +6,8 @@ use crate::status::quell_status::{QUELL_INTERNAL, QUELL_TIMED_OUT};
 use crate::status::{Failure, call, quell_status};
 use crate::time::{quell_deadline, until};
 use libc::{c_int, epoll_event, iovec, nfds_t, pollfd};
-use quell_core::CallError;
 use quell_core::syscall::{self, PollFd};
+use quell_core::{CallError, Wait};
 use std::ffi::c_void;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
@@ -22,6 +22,24 @@ impl From<CallError> for Failure {
             CallError::Signalled => QUELL_INTERNAL.into(),
         }
     }
+}
+
+/// Makes a call that moves bytes, and writes how many to `count`.
+///
+/// # Safety
+/// Nobody closes the descriptor meanwhile, and `count` is null or may be written to.
+pub(crate) unsafe fn moved(
+    fd: c_int,
+    count: *mut usize,
+    deadline: quell_deadline,
+    moves: impl FnOnce(BorrowedFd<'_>, &Wait) -> Result<usize, CallError>,
+) -> Result<(), Failure> {
+    // SAFETY: as the caller promises.
+    let fd = unsafe { descriptor(fd) }?;
+    let bytes = moves(fd, &until(deadline))?;
+    // SAFETY: as the caller promises.
+    unsafe { answer(count, bytes) };
+    Ok(())
 }
 
 /// Reads up to `size` bytes, as read(2): waits until there is something to read, or the deadline, and writes how much was read
@@ -43,12 +61,8 @@ pub unsafe extern "C" fn quell_read(
         let start = bytes(buffer, size)?;
         // SAFETY: the caller's promise: so many bytes may be written. Only the kernel does.
         let buffer = unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), size) };
-        // SAFETY: the caller's promise: nobody closes it meanwhile.
-        let fd = unsafe { descriptor(fd) }?;
-        let read = syscall::read(fd, buffer, &until(deadline))?;
-        // SAFETY: the caller's promise: NULL or a place for it.
-        unsafe { answer(count, read) };
-        Ok(())
+        // SAFETY: the caller's promise: nobody closes it meanwhile; and NULL or a place for it.
+        unsafe { moved(fd, count, deadline, |fd, wait| syscall::read(fd, buffer, wait)) }
     })
 }
 
@@ -71,12 +85,8 @@ pub unsafe extern "C" fn quell_write(
         let start = bytes(buffer.cast_mut(), size)?;
         // SAFETY: the caller's promise: so many bytes may be read.
         let buffer = unsafe { std::slice::from_raw_parts(start.as_ptr(), size) };
-        // SAFETY: the caller's promise: nobody closes it meanwhile.
-        let fd = unsafe { descriptor(fd) }?;
-        let written = syscall::write(fd, buffer, &until(deadline))?;
-        // SAFETY: the caller's promise: NULL or a place for it.
-        unsafe { answer(count, written) };
-        Ok(())
+        // SAFETY: the caller's promise: nobody closes it meanwhile; and NULL or a place for it.
+        unsafe { moved(fd, count, deadline, |fd, wait| syscall::write(fd, buffer, wait)) }
     })
 }
 
@@ -100,12 +110,8 @@ pub unsafe extern "C" fn quell_readv(
         let buffer =
             |buffer: &iovec| unsafe { std::mem::transmute::<iovec, IoSliceMut<'_>>(*buffer) };
         mine.extend(buffers.iter().take(IOV_MAX).map(buffer));
-        // SAFETY: the caller's promise: nobody closes it meanwhile.
-        let fd = unsafe { descriptor(fd) }?;
-        let read = syscall::readv(fd, &mut mine, &until(deadline))?;
-        // SAFETY: the caller's promise: NULL or a place for it.
-        unsafe { answer(count, read) };
-        Ok(())
+        // SAFETY: the caller's promise: nobody closes it meanwhile; and NULL or a place for it.
+        unsafe { moved(fd, count, deadline, |fd, wait| syscall::readv(fd, &mut mine, wait)) }
     })
 }
 
@@ -127,12 +133,8 @@ pub unsafe extern "C" fn quell_writev(
         let buffers = unsafe { vectors(buffers, length) }?;
         // SAFETY: an IoSlice is an iovec. The caller's promise: what they point to may be read.
         let buffers = unsafe { &*(std::ptr::from_ref(buffers) as *const [IoSlice<'_>]) };
-        // SAFETY: the caller's promise: nobody closes it meanwhile.
-        let fd = unsafe { descriptor(fd) }?;
-        let written = syscall::writev(fd, buffers, &until(deadline))?;
-        // SAFETY: the caller's promise: NULL or a place for it.
-        unsafe { answer(count, written) };
-        Ok(())
+        // SAFETY: the caller's promise: nobody closes it meanwhile; and NULL or a place for it.
+        unsafe { moved(fd, count, deadline, |fd, wait| syscall::writev(fd, buffers, wait)) }
     })
 }
 

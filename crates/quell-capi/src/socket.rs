@@ -1,6 +1,6 @@
 //! Sockets: accepting, connecting, and what they send and receive.
 
-use crate::io::{bytes, descriptor};
+use crate::io::{bytes, descriptor, moved};
 use crate::object::{answer, null};
 use crate::status::{Failure, call, quell_status};
 use crate::time::{quell_deadline, until};
@@ -102,12 +102,8 @@ pub unsafe extern "C" fn quell_recv(
         let start = bytes(buffer, size)?;
         // SAFETY: the caller's promise: so many bytes may be written. Only the kernel does.
         let buffer = unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), size) };
-        // SAFETY: the caller's promise: nobody closes it meanwhile.
-        let socket = unsafe { descriptor(socket) }?;
-        let received = syscall::recv(socket, buffer, flags, &until(deadline))?;
-        // SAFETY: the caller's promise: NULL or a place for it.
-        unsafe { answer(count, received) };
-        Ok(())
+        // SAFETY: the caller's promise: nobody closes it meanwhile; and NULL or a place for it.
+        unsafe { moved(socket, count, deadline, |fd, wait| syscall::recv(fd, buffer, flags, wait)) }
     })
 }
 
@@ -161,13 +157,10 @@ pub unsafe extern "C" fn quell_recvmsg(
     call("quell_recvmsg", || {
         // SAFETY: the caller's promise: NULL, or a message that nobody else uses.
         let message = unsafe { message.as_mut() }.ok_or_else(|| null("message"))?;
-        // SAFETY: the caller's promise: nobody closes it meanwhile.
-        let socket = unsafe { descriptor(socket) }?;
-        // SAFETY: the caller's promise: what it points to may be written.
-        let received = unsafe { syscall::recvmsg(socket, message, flags, &until(deadline)) }?;
-        // SAFETY: the caller's promise: NULL or a place for it.
-        unsafe { answer(count, received) };
-        Ok(())
+        // SAFETY: the caller's promise: nobody closes it meanwhile; NULL or a place for it; and what it points to may be written.
+        unsafe {
+            moved(socket, count, deadline, |fd, wait| syscall::recvmsg(fd, message, flags, wait))
+        }
     })
 }
 
@@ -191,12 +184,8 @@ pub unsafe extern "C" fn quell_send(
         let start = bytes(buffer.cast_mut(), size)?;
         // SAFETY: the caller's promise: so many bytes may be read.
         let buffer = unsafe { std::slice::from_raw_parts(start.as_ptr(), size) };
-        // SAFETY: the caller's promise: nobody closes it meanwhile.
-        let socket = unsafe { descriptor(socket) }?;
-        let sent = syscall::send(socket, buffer, flags, &until(deadline))?;
-        // SAFETY: the caller's promise: NULL or a place for it.
-        unsafe { answer(count, sent) };
-        Ok(())
+        // SAFETY: the caller's promise: nobody closes it meanwhile; and NULL or a place for it.
+        unsafe { moved(socket, count, deadline, |fd, wait| syscall::send(fd, buffer, flags, wait)) }
     })
 }
 
@@ -221,12 +210,12 @@ pub unsafe extern "C" fn quell_sendto(
         let start = bytes(buffer.cast_mut(), size)?;
         // SAFETY: the caller's promise: so many bytes may be read.
         let buffer = unsafe { std::slice::from_raw_parts(start.as_ptr(), size) };
-        // SAFETY: the caller's promise: nobody closes it meanwhile.
-        let socket = unsafe { descriptor(socket) }?;
-        let sent = syscall::sendto(socket, buffer, flags, &address, &until(deadline))?;
-        // SAFETY: the caller's promise: NULL or a place for it.
-        unsafe { answer(count, sent) };
-        Ok(())
+        // SAFETY: the caller's promise: nobody closes it meanwhile; and NULL or a place for it.
+        unsafe {
+            moved(socket, count, deadline, |fd, wait| {
+                syscall::sendto(fd, buffer, flags, &address, wait)
+            })
+        }
     })
 }
 
@@ -245,13 +234,10 @@ pub unsafe extern "C" fn quell_sendmsg(
     call("quell_sendmsg", || {
         // SAFETY: the caller's promise: NULL, or a message.
         let message = unsafe { message.as_ref() }.ok_or_else(|| null("message"))?;
-        // SAFETY: the caller's promise: nobody closes it meanwhile.
-        let socket = unsafe { descriptor(socket) }?;
-        // SAFETY: the caller's promise: what it points to may be read.
-        let sent = unsafe { syscall::sendmsg(socket, message, flags, &until(deadline)) }?;
-        // SAFETY: the caller's promise: NULL or a place for it.
-        unsafe { answer(count, sent) };
-        Ok(())
+        // SAFETY: the caller's promise: nobody closes it meanwhile; NULL or a place for it; and what it points to may be read.
+        unsafe {
+            moved(socket, count, deadline, |fd, wait| syscall::sendmsg(fd, message, flags, wait))
+        }
     })
 }
 
