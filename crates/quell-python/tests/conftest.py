@@ -98,6 +98,14 @@ def start() -> Iterator[Callable[[Callable[[], object]], Worker]]:
 
 
 @pytest.fixture
+def patched() -> Iterator[None]:
+    """With all of the standard library's calls patched."""
+    with quell.patch() as patch:
+        assert not patch.refused
+        yield
+
+
+@pytest.fixture
 def fast_switching() -> Iterator[None]:
     """Threads take turns as often as possible."""
     old = sys.getswitchinterval()
@@ -123,6 +131,31 @@ def spin() -> None:
         pass
 
 
+def nothing() -> None:
+    """A call that does nothing."""
+
+
+class Middle:
+    """The part of a case that is to be whole, or in which the interrupt is to come: it tells when it has begun, and whether it
+    has ended."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.whole = False
+
+    def run(self, rounds: int = 4000) -> None:
+        self.begin()
+        for i in range(rounds):
+            i + 1
+        self.end()
+
+    def begin(self) -> None:
+        self.entered.set()
+
+    def end(self) -> None:
+        self.whole = True
+
+
 def spin_until(condition: Callable[[], object]) -> None:
     """Run Python code until the condition holds."""
     end = time.monotonic() + PATIENCE
@@ -144,3 +177,34 @@ def python(
     )
     assert ended.returncode == code, ended.stdout + ended.stderr
     return ended
+
+
+def disturb(
+    start: Callable[[Callable[[], object]], Worker],
+    work: Callable[[Callable[[], bool]], object],
+    progress: Callable[[], int],
+    exc: type[BaseException],
+    rounds: int,
+) -> Worker:
+    """Interrupt work so many times in a thread of its own, at any moment of it: each time after it has handled the interrupt
+    before, was entered again, and has made progress. It is given whether to go on."""
+    handled, over = 0, threading.Event()
+
+    def disturbed() -> None:
+        nonlocal handled
+        while not over.is_set():
+            try:
+                work(lambda: not over.is_set())
+            except exc:
+                handled += 1
+
+    worker = start(disturbed)
+    for sent in range(rounds):
+        spin_until(lambda sent=sent: handled == sent)
+        before = progress()
+        spin_until(lambda before=before: progress() > before)
+        assert quell.interrupt(worker, exc).wait(PATIENCE)
+    spin_until(lambda: handled == rounds)
+    over.set()
+    assert worker.done().error is None
+    return worker

@@ -11,7 +11,7 @@ import weakref
 
 import pytest
 import quell
-from conftest import PATIENCE, STRESS, python, spin, spin_until
+from conftest import PATIENCE, STRESS, disturb, python, spin, spin_until
 
 
 class Mine(BaseException):
@@ -208,12 +208,12 @@ def test_interrupts_reach_neither_the_worker_nor_the_next_task(caplog):
 
 def test_who_submits_is_interrupted(start, fast_switching):
     """At every moment: whose task is submitted has its future, and no other task runs."""
-    ran, got, round_, handled, stop = [], [], 0, 0, threading.Event()
+    ran, got, round_ = [], [], 0
     with quell.ThreadPoolExecutor(2) as executor:
 
-        def submits():
+        def submits(goes_on):
             nonlocal round_
-            while not stop.is_set():
+            while goes_on():
                 round_ += 1
                 number, future = round_, None
                 try:
@@ -222,24 +222,7 @@ def test_who_submits_is_interrupted(start, fast_switching):
                     if future is not None:
                         got.append(number)
 
-        def disturbed():
-            nonlocal handled
-            while not stop.is_set():
-                try:
-                    submits()
-                except Mine:
-                    handled += 1
-
-        worker = start(disturbed)
-        for sent in range(2000 * STRESS):
-            # The one before has been handled, and tasks are submitted again.
-            spin_until(lambda: handled == sent)  # noqa: B023
-            before = round_
-            spin_until(lambda: round_ > before)  # noqa: B023
-            assert quell.interrupt(worker, Mine).wait(PATIENCE)
-        spin_until(lambda: handled == 2000 * STRESS)
-        stop.set()
-        assert worker.done().error is None
+        disturb(start, submits, lambda: round_, Mine, 2000 * STRESS)
         executor.shutdown()
     assert got and sorted(ran) == got
 

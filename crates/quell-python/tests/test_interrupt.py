@@ -12,7 +12,7 @@ import weakref
 
 import pytest
 import quell
-from conftest import PATIENCE, STRESS, spin_until
+from conftest import PATIENCE, STRESS, disturb, spin_until
 
 
 class Mine(Exception):
@@ -401,34 +401,17 @@ def test_a_thread_is_interrupted_as_it_starts_and_as_it_ends(monkeypatch, capfd)
 
 def test_who_starts_threads_is_interrupted_and_not_they(start, fast_switching):
     """CPython 3.11 gives a new thread its starter's ident until it begins."""
-    begun, started, handled = [], 0, 0
-    stop, before = threading.Event(), set(threading.enumerate())
+    begun, started, before = [], 0, set(threading.enumerate())
 
-    def starts():
+    def starts(goes_on):
         nonlocal started
-        while not stop.is_set():
+        while goes_on():
             started += 1
             # Of the module _thread: nothing of a thread object runs in it, and nothing catches what is raised.
             with quell.shield():
                 _thread.start_new_thread(begun.append, (started,))
 
-    def disturbed():
-        nonlocal handled
-        while not stop.is_set():
-            try:
-                starts()
-            except Mine:
-                handled += 1
-
-    worker = start(disturbed)
-    for sent in range(1000 * STRESS):
-        spin_until(lambda: handled == sent)  # noqa: B023
-        so_far = started
-        spin_until(lambda: started > so_far)  # noqa: B023
-        assert quell.interrupt(worker, Mine).wait(PATIENCE)
-    spin_until(lambda: handled == 1000 * STRESS)
-    stop.set()
-    assert worker.done().error is None
+    worker = disturb(start, starts, lambda: started, Mine, 1000 * STRESS)
     spin_until(lambda: len(begun) == started)
     assert sorted(begun) == list(range(1, started + 1))
     assert set(threading.enumerate()) <= before | {worker}

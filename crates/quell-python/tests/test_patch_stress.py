@@ -15,15 +15,11 @@ import pytest
 import quell
 from conftest import PATIENCE, STRESS, spin_until
 
+pytestmark = pytest.mark.usefixtures("patched")
+
 
 class Stop(BaseException):
     pass
-
-
-@pytest.fixture(autouse=True)
-def patched():
-    with quell.patch():
-        yield
 
 
 class Hunter:

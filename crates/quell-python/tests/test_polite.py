@@ -15,40 +15,12 @@ from typing import Any
 
 import pytest
 import quell
-from conftest import PATIENCE, STRESS
+from conftest import PATIENCE, STRESS, Middle, nothing
+from conftest import spin as forever
 
 
 class Stop(BaseException):
     """What these tests interrupt with."""
-
-
-class Middle:
-    """The part of a case that must be whole."""
-
-    def __init__(self) -> None:
-        self.entered = threading.Event()
-        self.whole = False
-
-    def run(self, rounds: int = 4000) -> None:
-        self.begin()
-        for i in range(rounds):
-            i + 1
-        self.end()
-
-    def begin(self) -> None:
-        self.entered.set()
-
-    def end(self) -> None:
-        self.whole = True
-
-
-def nothing() -> None:
-    pass
-
-
-def forever() -> None:
-    while True:
-        pass
 
 
 def finally_after_success(m: Middle) -> None:

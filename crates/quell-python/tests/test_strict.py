@@ -17,40 +17,12 @@ from typing import Any
 
 import pytest
 import quell
-from conftest import PATIENCE, STRESS
+from conftest import PATIENCE, STRESS, Middle, nothing
+from conftest import spin as forever
 
 
 class Mine(BaseException):
     """What these tests interrupt with."""
-
-
-class Middle:
-    """Tells that a case has come to its middle, and whether that was whole."""
-
-    def __init__(self) -> None:
-        self.entered = threading.Event()
-        self.whole = False
-
-    def run(self) -> None:
-        self.begin()
-        for i in range(4000):
-            i + 1
-        self.end()
-
-    def begin(self) -> None:
-        self.entered.set()
-
-    def end(self) -> None:
-        self.whole = True
-
-
-def nothing() -> None:
-    pass
-
-
-def forever() -> None:
-    while True:
-        pass
 
 
 # ---- guarded
