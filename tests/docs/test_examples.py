@@ -1,7 +1,12 @@
-"""The Python examples in the documents run: a document's blocks, in order, as one program."""
+"""The Python examples in the documents run: a document's blocks, in order, as one program.
+
+A block that uses somebody else's package has a comment before it that says so, `<!-- needs: package -->`. It is a program of its own, and
+runs where the package is installed.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import pathlib
 import re
 import subprocess
@@ -10,24 +15,49 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/src/*.md"))]
+BLOCK = re.compile(r"^(?:<!-- needs: (\w+) -->\n)?```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def name(path: pathlib.Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def blocks(path: pathlib.Path) -> list[tuple[str, str]]:
+    """Of each block: the package that it needs, or nothing; and the code."""
+    return [(found[1] or "", found[2]) for found in BLOCK.finditer(path.read_text())]
+
 
 PROGRAMS = {
-    str(path.relative_to(ROOT)): "\n".join(blocks)
-    for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/src/*.md"))]
-    if (blocks := BLOCK.findall(path.read_text()))
+    name(path): "\n".join(own)
+    for path in DOCUMENTS
+    if (own := [code for package, code in blocks(path) if not package])
+}
+OTHERS = {
+    (name(path), package): code for path in DOCUMENTS for package, code in blocks(path) if package
 }
 
 
-@pytest.mark.parametrize("document", PROGRAMS)
-def test_the_examples_run(document: str) -> None:
+def run(program: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", PROGRAMS[document]],
+        [sys.executable, "-X", "faulthandler", "-c", program],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    for line in re.findall(r"# prints (.*)", PROGRAMS[document]):
+    for line in re.findall(r"# prints (.*)", program):
         assert line in done.stdout.splitlines(), f"{line!r} is not in {done.stdout!r}"
+
+
+@pytest.mark.parametrize("document", PROGRAMS)
+def test_the_examples_run(document: str) -> None:
+    run(PROGRAMS[document])
+
+
+@pytest.mark.parametrize(("document", "package"), OTHERS)
+def test_the_examples_that_need_another_package_run(document: str, package: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    run(OTHERS[document, package])

@@ -13,7 +13,8 @@ usage: cargo xtask CHORE [OPTIONS]
   lint      formatting, clippy, ruff, documentation, links, licences and sources of dependencies
   ci        lint, then test
   bench     measure: `bench core` sets the core beside other crates, `bench python` the package beside the standard
-            library on each interpreter, `bench run` the command beside `python`; writes bench/results and the book's chapter
+            library on each interpreter, `bench run` the command beside `python`, `bench peers` time limits beside those of
+            other packages on the newest interpreter; writes bench/results and the book's chapter
   header    write the C header, crates/quell-capi/include/quell.h
   install-c PREFIX
             build libquell and install it, its header and its pkg-config file into PREFIX/lib and PREFIX/include
@@ -35,7 +36,7 @@ options of sanitize: --filter and --stress as above, without which the counts ar
 options of bench
   --rows TEXT       only rows with TEXT in their name; given again: with all of them
   --quick           a first impression in seconds; writes nothing
-  --only VERSION    python, run: as above
+  --only VERSION    python, run, peers: as above
 
 environment
   QUELL_PYTHONS     the interpreters to use instead of all that are found: paths or names, separated by ':'
@@ -80,6 +81,7 @@ pub(crate) enum Side {
     Core,
     Python,
     Run,
+    Peers,
 }
 
 /// What to measure, and how long.
@@ -251,13 +253,14 @@ fn sanitize(words: &[String]) -> Result<Chore, String> {
 /// What follows `bench`.
 fn bench(words: &[String]) -> Result<Chore, String> {
     let Some((suite, rest)) = words.split_first() else {
-        return Err("bench needs to know what: core, python or run".into());
+        return Err("bench needs to know what: core, python, run or peers".into());
     };
     let side = match suite.as_str() {
         "core" => Side::Core,
         "python" => Side::Python,
         "run" => Side::Run,
-        other => return Err(format!("bench knows core, python and run, not {other:?}")),
+        "peers" => Side::Peers,
+        other => return Err(format!("bench knows core, python, run and peers, not {other:?}")),
     };
     let mut options = BenchOptions { side, ..BenchOptions::default() };
     let mut rest = rest.iter();
@@ -330,6 +333,8 @@ mod tests {
         assert!(python.side == Side::Python && python.admits("3.12.1") && !python.admits("3.13.0"));
         let Ok(Chore::Bench(run)) = words("bench run --only 3.12 --quick") else { panic!() };
         assert!(run.side == Side::Run && run.quick && !run.admits("3.13.0"));
+        let Ok(Chore::Bench(peers)) = words("bench peers --rows stopit") else { panic!() };
+        assert!(peers.side == Side::Peers && peers.rows == ["stopit"]);
         assert!(words("bench").unwrap_err().contains("core"));
         assert!(words("bench ruby").unwrap_err().contains("ruby"));
         assert!(words("bench core --only 3.12").unwrap_err().contains("--only"));

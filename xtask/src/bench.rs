@@ -1,5 +1,6 @@
 //! `cargo xtask bench core` measures the core beside other crates, `cargo xtask bench python` the package beside the standard
-//! library on each interpreter, `cargo xtask bench run` the command beside `python`; each brings the book's chapter up to date.
+//! library on each interpreter, `cargo xtask bench run` the command beside `python`, `cargo xtask bench peers` time limits beside
+//! those of other packages; each brings the book's chapter up to date.
 //!
 //! The core's measuring is done by the package in `bench/`, which is a workspace of its own so that the crates it measures
 //! against stay out of `Cargo.lock`. It is built for the processors of a release, in a target folder of its own.
@@ -28,6 +29,7 @@ pub(crate) fn run(session: &mut Session, options: &BenchOptions) -> anyhow::Resu
         Side::Core => core(session, options),
         Side::Python => python(session, options)?,
         Side::Run => command(session, options)?,
+        Side::Peers => peers(session, options)?,
     }
     Ok(())
 }
@@ -95,6 +97,34 @@ fn command(session: &mut Session, options: &BenchOptions) -> anyhow::Result<()> 
     let book = workspace::book().join("run.md");
     let environment = ready.first().map(|(_, environment)| environment);
     table(session, options, environment, "run_command.py", book, results);
+    Ok(())
+}
+
+/// On one interpreter, the newest that is admitted: it is the ways to stop a function that are compared.
+fn peers(session: &mut Session, options: &BenchOptions) -> anyhow::Result<()> {
+    let found = pythons::find()?;
+    let tools = venv::tools(session, &found)?;
+    let newest = found.iter().rev().find(|python| options.admits(&python.version));
+    let Some(interpreter) = newest else {
+        anyhow::bail!("--only leaves none of the interpreters found");
+    };
+    let Some(environment) = venv::of(session, &tools, interpreter) else { return Ok(()) };
+    if !builds::extension(session, &tools, interpreter, &environment) {
+        return Ok(());
+    }
+    let result = workspace::bench_results_of("peers", &interpreter.tag);
+    let mut command = environment.command("python");
+    command.arg(script("peers/measure.py")).args(["--ways", &pattern(options)]);
+    command.arg("--environment").arg(workspace::venv("peers"));
+    if options.quick {
+        command.arg("--quick");
+    } else if options.rows.is_empty() {
+        command.arg("--json").arg(&result);
+    }
+    if session.step(format!("{}: bench", interpreter.tag), Kind::Chore, LIMIT, command) {
+        let book = workspace::book().join("comparison.md");
+        table(session, options, Some(&environment), "peers/measure.py", book, vec![result]);
+    }
     Ok(())
 }
 

@@ -19,6 +19,9 @@ from collections.abc import Callable
 
 WORKLOADS: dict[str, Callable[[], None]] = {}
 
+#: From where the loops that swallow exceptions count on when they have swallowed one: who looks at `n` can tell.
+SWALLOWED = -(2**60)
+
 
 def workload(function: Callable[[], None]) -> Callable[[], None]:
     WORKLOADS[function.__name__] = function
@@ -123,7 +126,7 @@ def except_exception() -> None:
                 while True:  # except_exception
                     n += 1  # except_exception
             except Exception:  # except_exception
-                n = 0  # except_exception
+                n = SWALLOWED  # except_exception
     finally:
         note("cleaned up")
 
@@ -138,7 +141,7 @@ def bare_except() -> None:
                 while True:  # bare_except
                     n += 1  # bare_except
             except:  # noqa: E722  # bare_except
-                n = 0  # bare_except
+                n = SWALLOWED  # bare_except
     finally:
         note("cleaned up")
 
