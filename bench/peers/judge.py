@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 #: Seconds after the limit from which a call that has ended is late.
@@ -43,7 +44,8 @@ def judge(lines: list[str], code: int | None, limit: float, process: bool = Fals
         return Cell("W" if "SWALLOWED" in lines else "H")
     _, seconds, how, *said = ended.split(" ", 3)
     if how == "error":
-        return Cell("E" if "main thread" in said[0] else "X", said[0])
+        main_only = re.search("main ?thread", said[0], re.IGNORECASE)
+        return Cell("E" if main_only else "X", said[0])
     if "RUNNING" in lines:
         return Cell("A")
     if how == "returned":
@@ -59,7 +61,8 @@ def judge_program(lines: list[str], code: int | None) -> Cell:
     """Of what limits a whole program, which ends when its limit is reached: nothing tells but the workload and the exit code."""
     if code is None:
         return Cell("W" if "SWALLOWED" in lines else "H")
-    if "READY" not in lines or code == 0:
+    # Others may have written before it.
+    if not any(line.endswith("READY") for line in lines) or code == 0:
         return Cell("X", f"exit code {code}")
     if "mutex left locked" in lines:
         return Cell("L")

@@ -1,6 +1,6 @@
 """The ways to stop a function after a time limit, side by side: what each does with ten functions that run away.
 
-    python bench/peers/measure.py [--ways REGEX] [--workloads REGEX] [--jobs 4] [--quick] [--json FILE]
+    python bench/peers/measure.py [--ways REGEX] [--workloads REGEX] [--scopes REGEX] [--jobs 4] [--quick] [--json FILE]
     python bench/peers/measure.py --book FILE RESULT
 
 The interpreter that runs this is the one that is measured, and has quell and pip. For the other packages (requirements.txt, beside
@@ -76,8 +76,8 @@ def environment(folder: pathlib.Path) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def process(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of its own session and folder, of which nothing is left afterwards."""
+def process(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A process of its own session and folder, and what it prints into; nothing of it is left afterwards."""
     with tempfile.TemporaryDirectory(prefix="quell-peers-") as folder:
         surroundings = {
             **os.environ,
@@ -94,11 +94,13 @@ def process(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
             env=surroundings,
             start_new_session=True,
         )
+        assert started.stdout is not None
         try:
-            yield started
+            yield started, started.stdout.fileno()
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(started.pid, signal.SIGKILL)
+            started.stdout.close()
             started.wait()
 
 
@@ -107,9 +109,8 @@ def lines_of(command: list[str], start: float, patience: float) -> tuple[list[st
 
     Its output may stay open when it has ended: a child of its own has it too.
     """
-    with process(command) as started:
-        assert started.stdout is not None
-        stream, text = started.stdout.fileno(), b""
+    with process(command) as (started, stream):
+        text = b""
         end, ready, code = time.monotonic() + start, False, None
         while True:
             code = started.poll()
@@ -124,6 +125,12 @@ def lines_of(command: list[str], start: float, patience: float) -> tuple[list[st
                 return text.decode(errors="replace").splitlines(), code
 
 
+def cell(python: str, name: str, workload: str, where: str, limit: float) -> Cell:
+    """What a way does with a workload."""
+    command = [python, str(HERE / "cell.py"), name, workload, where, str(limit)]
+    return judge(*lines_of(command, START, limit + PATIENCE), limit, WAYS[name].process)
+
+
 class Measurement:
     """One run of all of it."""
 
@@ -133,17 +140,17 @@ class Measurement:
         self.pool = concurrent.futures.ThreadPoolExecutor(arguments.jobs)
         self.ways = [name for name in [*WAYS, *PROGRAMS] if re.search(arguments.ways, name)]
         self.workloads = [name for name in table.COLUMNS if re.search(arguments.workloads, name)]
+        self.asked = [what for what in SCOPES if re.search(arguments.scopes, what)]
 
     def cell(self, name: str, workload: str, where: str) -> Cell | None:
-        limit = LIMIT + PATIENCE
         if name in WAYS:
-            cell = [self.python, str(HERE / "cell.py"), name, workload, where]
-            answer = judge(*lines_of([*cell, str(LIMIT)], START, limit), LIMIT, WAYS[name].process)
+            answer = cell(self.python, name, workload, where, LIMIT)
         else:
             command = PROGRAMS[name].command(LIMIT, str(SCRIPT), workload, where)
             if command is None:
                 return None
-            answer = judge_program(*lines_of([self.python, *command[1:]], START, limit))
+            command = [self.python, *command[1:]]
+            answer = judge_program(*lines_of(command, START, LIMIT + PATIENCE))
         print(f"{name:36} {workload:18} {where:6} {answer.answer} {answer.note}", flush=True)
         return answer
 
@@ -162,7 +169,7 @@ class Measurement:
         return rows
 
     def scope(self, name: str, where: str, what: str) -> str:
-        count = ["500" if self.quick else "10000"] if what == "late" else []
+        count = ["500" if self.quick else "5000"] if what == "late" else []
         command = [self.python, str(HERE / "scopes.py"), name, where, what, *count]
         lines, code = lines_of(command, LONGEST, 0)
         answer = lines[-1] if lines else "hung" if code is None else f"ended by {code}"
@@ -175,7 +182,7 @@ class Measurement:
             name: {
                 where: {
                     what: self.scope(name, where, what)
-                    for what in SCOPES
+                    for what in self.asked
                     if what == "cost" or not WAYS[name].process
                 }
                 for where in WHERE
@@ -195,6 +202,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ways", default="")
     parser.add_argument("--workloads", default="")
+    parser.add_argument("--scopes", default="")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--quick", action="store_true", help="few trials")
     parser.add_argument("--environment", type=pathlib.Path, default=ROOT / "target/venv/peers")

@@ -61,3 +61,28 @@ def test_the_examples_that_need_another_package_run(document: str, package: str)
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
     run(OTHERS[document, package])
+
+
+def test_the_hooks_for_pytest_timeout_end_a_test_and_no_more(tmp_path: pathlib.Path) -> None:
+    hooks = OTHERS["docs/src/in-your-program.md", "pytest_timeout"]
+    (tmp_path / "conftest.py").write_text(hooks)
+    (tmp_path / "test_it.py").write_text(
+        "def test_runs_away():\n"
+        "    try:\n"
+        "        while True:\n"
+        "            pass\n"
+        "    finally:\n"
+        "        print('cleaned up')\n"
+        "def test_is_in_time(): pass\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--timeout=0.2", "-p", "no:cacheprovider", tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1, f"{done.stdout}\n{done.stderr}"
+    for told in ("timeout: more than 0.2 s", "cleaned up", "1 failed, 1 passed"):
+        assert told in done.stdout

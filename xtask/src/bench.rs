@@ -44,12 +44,21 @@ fn ready(
     let tools = venv::tools(session, &found)?;
     let mut ready = Vec::new();
     for interpreter in found.into_iter().filter(|python| options.admits(&python.version)) {
-        let Some(environment) = venv::of(session, &tools, &interpreter) else { continue };
-        if builds::extension(session, &tools, &interpreter, &environment) {
+        if let Some(environment) = with_package(session, &tools, &interpreter) {
             ready.push((interpreter, environment));
         }
     }
     Ok(ready)
+}
+
+/// The interpreter's environment, with the package in it.
+fn with_package(
+    session: &mut Session,
+    tools: &Environment,
+    interpreter: &Interpreter,
+) -> Option<Environment> {
+    let environment = venv::of(session, tools, interpreter)?;
+    builds::extension(session, tools, interpreter, &environment).then_some(environment)
 }
 
 fn python(session: &mut Session, options: &BenchOptions) -> anyhow::Result<()> {
@@ -108,10 +117,7 @@ fn peers(session: &mut Session, options: &BenchOptions) -> anyhow::Result<()> {
     let Some(interpreter) = newest else {
         anyhow::bail!("--only leaves none of the interpreters found");
     };
-    let Some(environment) = venv::of(session, &tools, interpreter) else { return Ok(()) };
-    if !builds::extension(session, &tools, interpreter, &environment) {
-        return Ok(());
-    }
+    let Some(environment) = with_package(session, &tools, interpreter) else { return Ok(()) };
     let result = workspace::bench_results_of("peers", &interpreter.tag);
     let mut command = environment.command("python");
     command.arg(script("peers/measure.py")).args(["--ways", &pattern(options)]);

@@ -78,7 +78,7 @@ pub(crate) fn bench_results() -> PathBuf {
     bench().join("results/core.json")
 }
 
-/// What was measured on one interpreter: of the package (`python`), of the command (`run`), of other packages (`peers`).
+/// What was measured on one interpreter: of the package (`python`), of the command (`run`), of it and other packages (`peers`).
 pub(crate) fn bench_results_of(what: &str, tag: &str) -> PathBuf {
     bench().join(format!("results/{what}-{tag}.json"))
 }

@@ -12,6 +12,10 @@ use crate::primitives::wait::{Patience, block};
 /// What became of an interrupt: returned by interrupt() and interrupt_main().
 ///
 /// Every interrupt ends in exactly one way, and its state then never changes again.
+///
+///     delivery = quell.interrupt(thread)
+///     if not delivery.wait(1) and delivery.withdraw():
+///         print("it was not to be reached within a second, and will not be interrupted any more")
 #[pyclass(frozen, module = "quell", name = "Delivery")]
 pub struct Delivery(Receipt);
 
@@ -58,6 +62,9 @@ impl Delivery {
 
 /// Raise an exception in another thread.
 ///
+///     delivery = quell.interrupt(thread)            # quell.Interrupt
+///     quell.interrupt(thread, ValueError("enough"))
+///
 /// `thread` is a threading.Thread or an ident as threading.get_ident() returns it; `exc` is an exception class or instance,
 /// quell.Interrupt unless given. Does not wait for the delivery: the returned Delivery tells.
 ///
@@ -68,6 +75,9 @@ impl Delivery {
 /// force=True does without the politeness: it may cut finally clauses, too. impersonate=True also reaches a thread other than the
 /// main one in a blocking call of the standard library, by lending it the main thread's identity for a moment; for programs that
 /// own their process, as signal handlers of Python may then run in that thread.
+///
+/// A thread that waits in a blocking call of the standard library is reached if it is the main one, or after quell.patch(); otherwise
+/// the interrupt is raised when the call returns. Not an interruption point, unless the thread interrupts itself.
 ///
 /// Raises LookupError if there is no such running thread, RuntimeError if the Thread was never started, TypeError if
 /// `exc` is no exception.
@@ -134,7 +144,12 @@ fn set_async_exc(
 /// An interruption point: raise an interrupt that is pending for the calling thread, unless a mask or shield holds, or
 /// locks are held whose release would be skipped.
 ///
-/// For long computations in code that otherwise does not let interrupts in.
+/// For long computations in code that otherwise does not let interrupts in. Does not block.
+///
+///     finally:
+///         for piece in pieces:
+///             quell.checkpoint()  # this cleanup may be cut short, between two pieces
+///             put_back(piece)
 #[pyfunction]
 fn checkpoint(py: Python<'_>) -> PyResult<()> {
     delivery::checkpoint(py)

@@ -122,6 +122,8 @@ def patch(*names: str, exclude: Iterable[str] = ()) -> Patch:
     Raises ValueError for a name that is not in `patchable()`, and RuntimeError on an interpreter whose insides are not known:
     then nothing is replaced. What cannot be reached is in `Patch.not_covered` and in the book.
     """
+    if isinstance(exclude, str):
+        raise TypeError(f"exclude is a list of names: exclude=[{exclude!r}]")
     replaced, waiting, refused = _patch(list(names), list(exclude))
     done = Patch([*replaced, *waiting], dict(refused))
     _active.append(done)

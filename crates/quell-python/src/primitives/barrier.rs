@@ -30,9 +30,6 @@ use super::wait::{Patience, Waitable};
 use super::waiters::{Ended, Occasion, Place, Waiters};
 use crate::delivery::gil_cell::GilCell;
 
-/// Barrier(parties, action=None, timeout=None)
-/// --
-///
 /// A place where a number of threads wait for each other: none gets through before all have arrived. Then it is ready for
 /// the next round. Used like threading.Barrier.
 ///
@@ -304,7 +301,7 @@ impl Waitable for Barrier {
 impl Barrier {
     // Arguments are for `__init__`, a subclass's or the one below.
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(parties, action=None, timeout=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         let state = State {
             phase: Phase::Filling,

@@ -30,9 +30,6 @@ use crate::delivery;
 use crate::delivery::gil_cell::GilCell;
 use crate::lazy;
 
-/// Condition(lock=None)
-/// --
-///
 /// A place to wait, with a lock released, for something to change under that lock. Used like threading.Condition.
 ///
 /// The lock is a Lock or RLock of quell or of threading, or anything with acquire() and release(); a new quell.RLock unless
@@ -369,7 +366,7 @@ impl Drop for Forfeit<'_> {
 impl Condition {
     // Arguments are for `__init__`, a subclass's or the one below.
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(lock=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self { mutex: GilCell::new(None), waiters: Waiters::new(), forfeited: AtomicU32::new(0) }
     }

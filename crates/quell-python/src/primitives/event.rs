@@ -23,7 +23,7 @@ pub struct Event {
 impl Event {
     // Arguments are for `__init__`, a subclass's or the one below.
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "()")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self { raw: quell::sync::Event::new() }
     }

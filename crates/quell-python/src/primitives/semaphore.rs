@@ -18,9 +18,6 @@ use super::locking::{self, Locking};
 use super::wait::{Patience, Waitable};
 use crate::delivery::{self, Me, Unheld};
 
-/// Semaphore(value=1)
-/// --
-///
 /// A number of permits, used like threading.Semaphore: acquire() takes one, and waits for one if there is none; release() gives
 /// some back, or adds them.
 ///
@@ -35,9 +32,6 @@ pub struct Semaphore {
     entered: AtomicU32,
 }
 
-/// BoundedSemaphore(value=1)
-/// --
-///
 /// A semaphore that never has more permits than at first: release() raises ValueError instead. Used like
 /// threading.BoundedSemaphore.
 #[pyclass(frozen, subclass, extends = Semaphore, module = "quell", name = "BoundedSemaphore")]
@@ -168,7 +162,7 @@ impl Drop for Semaphore {
 impl Semaphore {
     // Arguments are for `__init__`, a subclass's or the one below.
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(value=1)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self::made()
     }
@@ -222,7 +216,7 @@ impl Semaphore {
 #[pymethods]
 impl BoundedSemaphore {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(value=1)")]
     fn new(
         _args: &Bound<'_, PyTuple>,
         _kwargs: Option<&Bound<'_, PyDict>>,

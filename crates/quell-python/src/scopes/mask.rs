@@ -21,14 +21,12 @@ fn not_inside(what: &str) -> PyErr {
     ))
 }
 
-/// mask()
-/// --
-///
 /// A region in which interrupts are raised only where the thread blocks.
 ///
 /// Use it in a with statement, around code that must not be cut between two steps. What arrives inside and does not
 /// find the thread waiting is raised when the outermost mask is left. Masks nest, and are per thread: do not yield or await
-/// inside one, since it would stay on in the code that runs meanwhile.
+/// inside one, since it would stay on in the code that runs meanwhile. To enter and leave one is no interruption point but for
+/// that.
 ///
 ///     with quell.mask():
 ///         item = queue.get()      # may be interrupted while it waits
@@ -36,13 +34,14 @@ fn not_inside(what: &str) -> PyErr {
 #[pyclass(frozen, module = "quell", name = "mask")]
 pub struct Mask;
 
-/// shield()
-/// --
-///
 /// A region in which no interrupt is raised, not even where the thread blocks.
 ///
 /// Use it in a with statement, for cleanup that waits for something and must not be given up. What arrives inside is raised
-/// when the outermost shield is left. Shields nest, and are per thread: do not yield or await inside one.
+/// when the outermost shield is left. Shields nest, and are per thread: do not yield or await inside one. Time limits are kept out
+/// as well, so give what waits inside a timeout of its own.
+///
+///     with quell.shield():
+///         connection.send(b"bye", timeout=1)
 #[pyclass(frozen, module = "quell", name = "shield")]
 pub struct Shield;
 

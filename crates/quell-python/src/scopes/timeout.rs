@@ -15,9 +15,6 @@ use crate::primitives::call::{self, Method, Obj, Parameters, none, this, throw};
 /// How many partials and methods around a function are looked through.
 const DEEPEST: usize = 64;
 
-/// timeout(seconds)
-/// --
-///
 /// A block of code, or a function, that is interrupted when its time is up.
 ///
 ///     with quell.timeout(5):
@@ -26,12 +23,12 @@ const DEEPEST: usize = 64;
 ///     @quell.timeout(5)
 ///     def compute(): ...
 ///
-/// If the block has not ended after so many seconds it is interrupted wherever it is: in a loop, in a wait of quell, in
-/// the main thread in any blocking call. Its handlers and finally clauses run, and at its end quell.Timeout (a TimeoutError) is
-/// raised. Inside the block the exception is a BaseException that belongs to this timeout: except Exception lets it pass,
+/// If the block has not ended after so many seconds it is interrupted wherever it is: in a loop, in a wait of quell, and in a
+/// blocking call of the standard library, which in a thread other than the main one takes quell.patch(). Its handlers and finally
+/// clauses run, and at its end quell.Timeout (a TimeoutError) is raised. Inside the block the exception is a BaseException that belongs to this timeout: except Exception lets it pass,
 /// and an enclosing timeout's passes through an inner one.
 ///
-/// Nothing is raised after the block has been left. timeout(None) never ends; timeout(0) ends at the first place inside
+/// Nothing is raised after the block has been left. If the block swallows the exception and goes on, it gets another one. timeout(None) never ends; timeout(0) ends at the first place inside
 /// where an interrupt can be raised. Every block needs a timeout of its own; a decorated function gets a new one for each
 /// call. Only functions can be decorated, not generator functions and coroutine functions, whose calls return at once.
 ///
@@ -164,15 +161,15 @@ fn refuse_suspendable(function: &Bound<'_, PyAny>) -> PyResult<()> {
     let flags = inner.getattr("__code__").and_then(|code| code.getattr("co_flags"));
     let Ok(flags) = flags.and_then(|flags| flags.extract::<i32>()) else { return Ok(()) };
     let what = if flags & (ffi::CO_COROUTINE | ffi::CO_ITERABLE_COROUTINE) != 0 {
-        "a coroutine function; use asyncio.timeout"
+        "a coroutine function: use asyncio.timeout, or a"
     } else if flags & (ffi::CO_GENERATOR | ffi::CO_ASYNC_GENERATOR) != 0 {
-        "a generator function"
+        "a generator function: use a"
     } else {
         return Ok(());
     };
     Err(PyTypeError::new_err(format!(
-        "quell.timeout cannot decorate {}: calling it only makes an object whose body runs later. It is {what}, or a \
-         with statement inside it",
+        "quell.timeout cannot decorate {}: calling it only makes an object whose body runs later. It is {what} with \
+         statement inside it",
         function.repr()?
     )))
 }
@@ -266,9 +263,6 @@ fn parameters(py: Python<'_>) -> &'static Parameters<1> {
     PARAMETERS.get_or_init(|| Parameters::new(py, "timeout", ["seconds"]))
 }
 
-/// timeout_at(when)
-/// --
-///
 /// As timeout(), with the moment at which it ends, a reading of time.monotonic(); None means never.
 #[pyfunction]
 #[pyo3(signature = (when))]
