@@ -171,7 +171,7 @@ impl Drop for RLock {
 impl RLock {
     // Arguments are for the `__init__` of a subclass; the standard library ignores them as well.
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs), text_signature = "()")]
+    #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             raw: RawLock::new(),
