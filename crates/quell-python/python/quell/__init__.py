@@ -1,7 +1,8 @@
 """Threads that can be stopped.
 
 Any thread can be interrupted by any other, wherever it is: in a loop, waiting for a lock or a queue of quell's, or in a blocking
-call of the standard library (after quell.patch(), if it is not the main thread). The interrupt arrives as an ordinary exception; cleanup runs; no lock is left held and no item is lost.
+call of the standard library (after quell.patch(), if it is not the main thread). The interrupt arrives as an ordinary exception;
+cleanup runs; no lock is left held and no item is lost.
 
     import quell
 
