@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 import threading
 import time
 import traceback
@@ -61,6 +62,28 @@ def blocks():
         "swallows everything": swallow_everything,
         "swallows everything twice": swallow_everything_twice,
     }
+
+
+def test_a_regular_expression_in_the_main_thread_is_ended():
+    # It keeps the GIL, and looks for signals.
+    catastrophe = re.compile(r"(a+)+$")
+    begun = time.monotonic()
+    for _ in range(3):
+        with pytest.raises(quell.Timeout), quell.timeout(SHORT):
+            catastrophe.match("a" * 64 + "b")
+    assert time.monotonic() - begun < PATIENCE
+
+
+def test_a_regular_expression_that_may_not_be_ended_comes_to_its_result():
+    """The handler of the signal has given the interpreter's lock up in its middle."""
+    slow = re.compile(r"(a+)+$")
+    results = []
+    with pytest.raises(quell.Timeout), quell.timeout(SHORT):
+        with quell.shield():
+            results.append(slow.match("a" * 22 + "b"))
+            results.append(slow.match("a" * 22).end())
+        results.append("past the shield")
+    assert results == [None, 22]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])

@@ -16,6 +16,8 @@
 //! | the main thread, blocked in somebody else's call | a [signal] whose Python-level handler raises or declines |
 //! | another thread, blocked in somebody else's call | the same signal, with [impersonation](impersonate), if the caller allows it |
 //!
+//! A timeout of the main thread that falls due while that thread keeps the GIL in native code [knocks](knock).
+//!
 //! The sender arms the gate itself, holding the GIL anyway; a native thread, the [driver], repeats and escalates until
 //! the interrupt has ended one way or another. Everything here runs with the GIL held unless it says otherwise, and
 //! nothing between a check and the act it allows runs Python code or releases the GIL.
@@ -27,6 +29,7 @@ mod gate;
 pub(crate) mod gil_cell;
 mod holds;
 mod impersonate;
+mod knock;
 mod reason;
 mod record;
 mod signal;
@@ -43,6 +46,7 @@ use quell::wait::Wait;
 use quell::{Interrupted, Receipt};
 
 pub use holds::Hold;
+pub use knock::Knock;
 pub use reason::Admit;
 pub use record::{Unheld, current_thread};
 pub use target::{Target, main_target, target_by_ident, targets};
@@ -411,6 +415,7 @@ pub(crate) fn after_fork(py: Python<'_>) {
     driver::after_fork();
     impersonate::forget(py);
     signal::after_fork();
+    knock::after_fork();
     record::after_fork(py);
 }
 

@@ -21,7 +21,7 @@ use pyo3::prelude::*;
 use pyo3::{ffi, wrap_pyfunction};
 
 use super::record::Record;
-use super::{gate, holds, impersonate, swallow};
+use super::{gate, holds, impersonate, knock, swallow};
 use crate::cpython::layout;
 use crate::cpython::thread::ThreadState;
 
@@ -122,10 +122,11 @@ fn handler(py: Python<'_>, signum: &Bound<'_, PyAny>, frame: &Bound<'_, PyAny>) 
         return Ok(());
     }
     impersonate::end(py);
-    if runs_handlers()
-        && let Some(hook) = HOOK.get()
-    {
-        hook(py);
+    if runs_handlers() {
+        if let Some(hook) = HOOK.get() {
+            hook(py);
+        }
+        knock::let_in(py);
     }
     let Some(record) = Record::existing(py) else { return Ok(()) };
     if !record.thread().has_pending() {

@@ -16,6 +16,7 @@ use std::sync::mpsc::{Sender, channel};
 use pyo3::prelude::*;
 
 use super::scope::Scope;
+use crate::delivery::Knock;
 use crate::native::Door;
 
 struct Firing {
@@ -53,7 +54,9 @@ fn firing() -> &'static Firing {
     if is_new {
         let body = move || {
             for scope in scopes {
+                let knock = scope.is_mains().then(Knock::begin);
                 door.visit(|py| scope.go_off(py));
+                drop(knock);
             }
         };
         // Without a thread no timeout can go off: out of resources beyond repair, and the monitor thread, which

@@ -38,7 +38,7 @@
 //! `@contextmanager` is not meant by this: there the `with` block is what the scope is for, and its frame counts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyBaseException, PyRuntimeError};
@@ -78,6 +78,8 @@ fn volley_size(swallowed: usize) -> usize {
 pub(super) struct Scope {
     /// Tells this scope's exceptions from those of others.
     number: u64,
+    /// Whether the main thread is inside. Read without the GIL; set once, before the first timer is armed.
+    mains: AtomicBool,
     /// Set while no interrupt is just being sent.
     sent: quell::Event,
     state: GilCell<State>,
@@ -183,6 +185,7 @@ impl Scope {
         Arc::new(Self {
             // Relaxed: only uniqueness matters.
             number: NUMBERS.fetch_add(1, Relaxed),
+            mains: AtomicBool::new(false),
             sent,
             state: GilCell::new(State {
                 phase: Phase::New,
@@ -211,6 +214,8 @@ impl Scope {
             let me = ThreadState::current();
             s.thread = me.id();
             s.home = home_frame(me);
+            // Relaxed: who reads it was handed the scope by the monitor, after the timer was armed.
+            self.mains.store(delivery::is_reached_by_signals(), Relaxed);
             s.deadline = s.limit.deadline();
             let due = match s.limit {
                 Limit::After(seconds) => seconds == 0.0,
@@ -240,6 +245,11 @@ impl Scope {
         } else {
             "this timeout was used before: every block needs a timeout of its own"
         })
+    }
+
+    /// Whether it is the main thread that is to be interrupted.
+    pub(super) fn is_mains(&self) -> bool {
+        self.mains.load(Relaxed)
     }
 
     /// The scope's time is up, or it is time to look again at what became of that. On the firing thread, or in the owner's
