@@ -8,8 +8,10 @@
 //! Slots are kept in chunks, so that growing moves none, and no operation takes long because many are armed. Their places in
 //! the heap stand apart from the rest: each entry that moves changes one, anywhere among all, and of a million deadlines
 //! four megabytes stay in the cache where sixty do not. When nothing is armed, all slots count as new, from the first one on,
-//! and whoever takes something out later gives back one of the chunks that were not needed since: the memory of a million
-//! goes, and nobody pays for all of it.
+//! and whoever cancels something later gives back one of the chunks that were not needed since: the memory of a million
+//! goes, and nobody pays for all of it. So does the monitor when it has nothing to run; it alone gives back the entries, which
+//! are one block. An allocator may take a free of that size for the moment to return to the system what the whole program has
+//! freed, a quarter of a second for a few hundred megabytes, so no free comes before a deadline that is due, or under a lock.
 
 /// How many slots come at once.
 const CHUNK: usize = 1024;
@@ -75,6 +77,7 @@ impl Entry {
 /// Storage that is not needed any more; drop it outside of locks.
 pub(super) struct Spare<V> {
     _chunk: Chunk<V>,
+    _entries: Vec<Entry>,
 }
 
 impl<V> Heap<V> {
@@ -171,18 +174,36 @@ impl<V> Heap<V> {
         self.find(place).is_some() || self.is_borrowed(place)
     }
 
-    /// A part of the storage, if it is large, and most of it was not used since nothing was armed.
+    /// A chunk of the storage, if there are many, and most of them were not used since nothing was armed.
     #[inline]
-    pub(super) fn spare(&mut self) -> Option<Spare<V>> {
-        let needed = (2 * (self.fresh as usize).div_ceil(CHUNK)).max(KEEP_CHUNKS);
-        if self.chunks.len() <= needed {
+    pub(super) fn spare_chunk(&mut self) -> Option<Spare<V>> {
+        if self.chunks.len() <= self.needed() {
             return None;
         }
-        let room = self.entries.capacity();
-        if room > needed * CHUNK {
-            self.entries.shrink_to(room / 2);
+        self.chunks.pop().map(|chunk| Spare { _chunk: chunk, _entries: Vec::new() })
+    }
+
+    /// The same, with the room for entries that is not needed either.
+    pub(super) fn spare(&mut self) -> Option<Spare<V>> {
+        let mut spare = self.spare_chunk()?;
+        if self.entries.capacity() > self.needed() * CHUNK {
+            // Half as many as there is room for, at most. To shrink the block in its place is to free its end.
+            let kept = self.entries.clone();
+            spare._entries = std::mem::replace(&mut self.entries, kept);
         }
-        self.chunks.pop().map(|chunk| Spare { _chunk: chunk })
+        Some(spare)
+    }
+
+    /// For how many values there is room, and for how many entries.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> (usize, usize) {
+        (self.chunks.len() * CHUNK, self.entries.capacity())
+    }
+
+    /// How many chunks are worth keeping.
+    #[inline]
+    fn needed(&self) -> usize {
+        (2 * (self.fresh as usize).div_ceil(CHUNK)).max(KEEP_CHUNKS)
     }
 
     /// A free slot.
@@ -385,13 +406,14 @@ mod tests {
             assert!(heap.spare().is_none());
             assert_eq!(heap.remove(*place), Some(i));
         }
-        assert!(heap.spare().is_some());
+        assert!(heap.spare_chunk().is_some());
+        assert!(heap.entries.capacity() >= many, "who cancels does not free a large block");
         // While something is armed, in the storage that is left.
         let again = heap.push(7, 7);
         assert!(places.iter().all(|place| !heap.contains(*place)));
         assert!(heap.contains(again));
         assert!(heap.spare().is_some() && heap.spare().is_some() && heap.spare().is_none());
-        assert!(heap.entries.capacity() <= many);
+        assert!(heap.entries.capacity() <= KEEP_CHUNKS * CHUNK);
         assert_eq!(heap.take(), Some((7, again)));
         assert_eq!(heap.take(), None);
         let places: Vec<_> = (0..many).map(|i| heap.push(i as u64, i)).collect();

@@ -18,7 +18,7 @@
 //! A deadline runs or is cancelled, never both: who takes it out of its heap has it.
 
 use super::function::Function;
-use super::heap::{Heap, Place, Spare};
+use super::heap::{Heap, Place};
 use crate::park::{Parked, Parker, Short};
 use crate::sys::atomic::AtomicU64;
 use crate::sys::atomic::Ordering::Relaxed;
@@ -39,8 +39,6 @@ pub(crate) enum Job {
 pub(crate) struct Due {
     job: Job,
     ticket: Ticket,
-    /// To be dropped when it has run.
-    spare: Option<Spare<Job>>,
 }
 
 /// How many heaps.
@@ -128,7 +126,7 @@ impl Timers {
         let shard = &self.shards[ticket.shard as usize];
         let mut state = shard.state.lock();
         let job = state.heap.remove(ticket.place);
-        let spare: Option<Spare<Job>> = state.heap.spare();
+        let spare = state.heap.spare_chunk();
         shard.tell(&state);
         drop(state);
         drop(spare);
@@ -161,19 +159,18 @@ impl Timers {
                 Some(Job::Once(_)) if is_due => state.heap.take(),
                 _ => None,
             };
-            let spare: Option<Spare<Job>> = state.heap.spare();
             shard.tell(&state);
             drop(state);
             // Otherwise it was cancelled in between, and another shard may be the earliest.
             if let Some((job, place)) = taken {
-                return Some(Due { job, ticket: Ticket { place, shard: index as u32 }, spare });
+                return Some(Due { job, ticket: Ticket { place, shard: index as u32 } });
             }
         }
     }
 
     /// The monitor: runs what was due, and arms it again if it asks for it and was not cancelled in the meantime.
     pub(crate) fn run(&self, due: Due) {
-        let Due { job, ticket, spare: _spare } = due;
+        let Due { job, ticket } = due;
         let mut function = match job {
             Job::Once(function) => return function.call(),
             Job::Again(function) => function,
@@ -191,12 +188,16 @@ impl Timers {
         drop(back);
     }
 
-    /// The monitor: promises to be back by the time this says, or when it is unparked.
+    /// The monitor: promises to be back by the time this says, or when it is unparked. It has nothing to run now, so
+    /// it gives back some of the storage that is not needed any more.
     pub(crate) fn promise(&self) -> u64 {
         let promise = |shard: &Shard| {
             let mut state = shard.state.lock();
             state.promised = state.heap.first().unwrap_or(NEVER);
-            state.promised
+            let (promised, spare) = (state.promised, state.heap.spare());
+            drop(state);
+            drop(spare);
+            promised
         };
         self.shards.iter().map(promise).min().expect("there are some")
     }
@@ -228,5 +229,30 @@ struct GiveUp<'a> {
 impl Drop for GiveUp<'_> {
     fn drop(&mut self) {
         self.timers.cancel(self.ticket);
+    }
+}
+
+#[cfg(all(test, not(any(quell_loom, quell_shuttle))))]
+mod tests {
+    use super::*;
+
+    /// The last of very many does not wait while the storage of all is given back: that comes when none is due.
+    #[test]
+    fn storage_is_given_back_when_nothing_is_due() {
+        let timers = Timers::new();
+        let many = 1 << 17;
+        for time in 0..many {
+            timers.arm(0, time, Job::Once(Function::new(|| ())));
+        }
+        let room = || timers.shards[0].state.lock().heap.room();
+        let full = room();
+        for _ in 0..many {
+            let due = timers.due(many).expect("all of them are");
+            assert_eq!(room(), full);
+            timers.run(due);
+        }
+        assert_eq!(room(), full);
+        assert_eq!(timers.promise(), NEVER);
+        assert!(room().0 < full.0 && room().1 < full.1);
     }
 }
