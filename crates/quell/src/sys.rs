@@ -35,3 +35,20 @@ macro_rules! const_fn {
         $(#[$meta])* $vis fn $name $(<$generic>)? ($($args)*) -> $ret $body
     };
 }
+
+/// What an atomic holds, read as if it were none, so that the compiler may keep in a register what the thread has stored there
+/// itself: it does not do that with atomic loads, however relaxed.
+///
+/// # Safety
+/// No other thread stores to it at the same time. (Other threads may load.)
+#[inline(always)]
+pub(crate) unsafe fn load_own(atomic: &atomic::AtomicU32) -> u32 {
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    // SAFETY: valid, and as the caller promises there is no race; two reads at a time are none.
+    return unsafe { atomic.as_ptr().read() };
+    #[cfg(quell_loom)]
+    // SAFETY: as the caller promises; this is what loom checks.
+    return unsafe { atomic.unsync_load() };
+    #[cfg(quell_shuttle)]
+    atomic.load(atomic::Ordering::Relaxed)
+}

@@ -3,13 +3,16 @@
 //! A [`RawLock`], the owner's id, and how often the owner has taken it again. `owner` is written by the holder only: its
 //! own id after it took the lock, 0 before it frees it. A thread that reads its own id there wrote it itself; any
 //! other value means only "not me". So Relaxed is enough for it, and the count belongs to the owner. It is 0 whenever
-//! the lock is free, so that who takes the lock once neither reads nor writes it before the release.
+//! the lock is free, so that who takes the lock once neither reads nor writes it before the release. The owner alone
+//! writes it, and everything one owner does with it comes before what the next one does, by the lock; so the owner reads it
+//! without an atomic's restraints. Others may read it at any time, so it is an atomic, and all writes are such.
 
 use super::RawLock;
 use super::raw_lock::Site;
 use crate::interrupt::Interrupted;
 use crate::sys::atomic::Ordering::Relaxed;
 use crate::sys::atomic::{AtomicU32, AtomicU64};
+use crate::sys::load_own;
 use crate::thread::{ThreadId, current_id};
 use crate::wait::{Wait, WaitError};
 use std::fmt;
@@ -95,15 +98,7 @@ impl RawRLock {
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> Result<(), Interrupted> {
-        let me = current_id();
-        if !self.taken_again(me) {
-            if !self.raw.lock_fast() {
-                let waited = self.raw.lock_slow(&Wait::new(), Site::here().part_of(self));
-                waited.map_err(WaitError::only_interrupt)?;
-            }
-            self.owner.store(me, Relaxed);
-        }
-        Ok(())
+        if self.lock_fast() { Ok(()) } else { self.lock_wait(Site::here()) }
     }
 
     /// Takes the lock; waits for it as `wait` says.
@@ -116,12 +111,7 @@ impl RawRLock {
     #[inline]
     #[track_caller]
     pub fn lock_with(&self, wait: &Wait) -> Result<(), WaitError> {
-        let me = current_id();
-        if !self.taken_again(me) {
-            self.lock_raw(wait, Site::here())?;
-            self.owner.store(me, Relaxed);
-        }
-        Ok(())
+        if self.lock_fast() { Ok(()) } else { self.lock_slow(wait, Site::here()) }
     }
 
     /// Takes the lock; waits for it as long as it takes. No interruption point: interrupts stay pending.
@@ -131,14 +121,9 @@ impl RawRLock {
     #[inline]
     #[track_caller]
     pub fn lock_uninterruptible(&self) {
-        let me = current_id();
-        if !self.taken_again(me) {
-            if !self.raw.lock_fast() {
-                let site = Site::here().part_of(self);
-                let waited = self.raw.lock_slow(&Wait::new().shielded(), site);
-                debug_assert!(waited.is_ok(), "nothing else ends this wait");
-            }
-            self.owner.store(me, Relaxed);
+        if !self.lock_fast() {
+            let waited = self.lock_slow(&Wait::new().shielded(), Site::here());
+            debug_assert!(waited.is_ok(), "nothing else ends this wait");
         }
     }
 
@@ -158,7 +143,8 @@ impl RawRLock {
     #[inline]
     pub(super) fn unlock_owned(&self) -> bool {
         debug_assert!(self.is_owned(), "a guard stays in its thread");
-        let again = self.again.load(Relaxed);
+        // SAFETY: the current thread is the owner.
+        let again = unsafe { load_own(&self.again) };
         if again > 0 {
             self.again.store(again - 1, Relaxed);
             return false;
@@ -238,9 +224,38 @@ impl RawRLock {
         self.raw.forget_waiters_after_fork();
     }
 
-    #[inline]
     fn lock_raw(&self, wait: &Wait, site: Site) -> Result<(), WaitError> {
         if self.raw.lock_fast() { Ok(()) } else { self.raw.lock_slow(wait, site.part_of(self)) }
+    }
+
+    /// Takes the lock if it is the current thread's, or free and nobody waits. All of it is small, so that it can be where
+    /// the lock is taken: the call alone would cost as much.
+    #[inline(always)]
+    fn lock_fast(&self) -> bool {
+        let me = current_id();
+        if self.taken_again(me) {
+            return true;
+        }
+        let taken = self.raw.lock_fast();
+        if taken {
+            self.owner.store(me, Relaxed);
+        }
+        taken
+    }
+
+    /// [`lock`](RawRLock::lock), if it is another's.
+    #[cold]
+    #[inline(never)]
+    fn lock_wait(&self, site: Site) -> Result<(), Interrupted> {
+        self.lock_slow(&Wait::new(), site).map_err(WaitError::only_interrupt)
+    }
+
+    /// [`lock_with`](RawRLock::lock_with), if it is another's.
+    #[cold]
+    fn lock_slow(&self, wait: &Wait, site: Site) -> Result<(), WaitError> {
+        self.raw.lock_slow(wait, site.part_of(self))?;
+        self.owner.store(current_id(), Relaxed);
+        Ok(())
     }
 
     /// The lock under it, which stands for it in a record of who holds what.
@@ -248,12 +263,13 @@ impl RawRLock {
         &self.raw
     }
 
-    #[inline]
+    #[inline(always)]
     fn taken_again(&self, me: u64) -> bool {
         if self.owner.load(Relaxed) != me {
             return false;
         }
-        let again = self.again.load(Relaxed);
+        // SAFETY: the current thread is the owner, as it has just seen.
+        let again = unsafe { load_own(&self.again) };
         // The whole depth is still a u32.
         assert!(again < u32::MAX - 1, "the lock was taken 2^32 times");
         self.again.store(again + 1, Relaxed);

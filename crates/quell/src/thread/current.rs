@@ -91,9 +91,14 @@ pub fn is_registered() -> bool {
 #[inline]
 pub(crate) fn current_id() -> u64 {
     match local(|l| l.id.get()) {
-        0 => current().id().get().get(),
+        0 => new_id(),
         id => id,
     }
+}
+
+#[cold]
+fn new_id() -> u64 {
+    current().id().get().get()
 }
 
 #[cold]
