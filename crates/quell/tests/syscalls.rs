@@ -8,6 +8,8 @@
 
 mod calls;
 mod common;
+#[path = "calls/deadlines.rs"]
+mod deadlines;
 #[path = "calls/guarantees.rs"]
 mod guarantees;
 #[path = "calls/rules.rs"]
