@@ -232,6 +232,8 @@ impl Thread {
         &self.inner.ended
     }
 
+    /// Inlined into other crates, as a part of `checkpoint`.
+    #[inline]
     pub(crate) fn slot(&self) -> &Slot {
         &self.inner.slot
     }
@@ -302,6 +304,7 @@ impl Thread {
 
     /// # Safety
     /// `raw` came from `into_raw`; each call uses up one reference.
+    #[inline]
     pub(super) unsafe fn from_raw(raw: *const ()) -> Thread {
         // SAFETY: as the caller promises.
         Thread { inner: unsafe { Arc::from_raw(raw.cast()) } }
