@@ -58,6 +58,7 @@ mod raw_rlock;
 mod raw_semaphore;
 mod rlock;
 mod semaphore;
+mod turn;
 
 pub use barrier::{Barrier, BarrierError, BrokenBarrier};
 pub use condition::Condition;

@@ -44,7 +44,7 @@
 //! than `LOCKED`, and goes the slow way too. With detection off, nobody writes a number, and who takes the lock clears
 //! one that was left over. A task has no number, and neither have locks that were taken while detection was off.
 
-use super::RawRLock;
+use super::{RawRLock, turn};
 use crate::deadlock::{HOLDER_BITS, Kind, What, free_word, number, released, took, want};
 use crate::interrupt::Interrupted;
 use crate::sys::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -77,7 +77,8 @@ const FAIR: Duration = Duration::from_micros(500);
 /// How often to look before sleeping, while nobody else waits: spinning first, each time for twice as long, then giving
 /// way to others. With more threads than processors the holder may need the very processor that a spin would keep
 /// from it, and a thread that gives way costs less than one that is put to sleep and woken. (parking_lot's numbers; a
-/// hundred pauses before each look, as in std, were half as fast with four threads on two processors.)
+/// hundred pauses before each look, as in std, were half as fast with four threads on two processors.) Who has not given
+/// way for long does so at once; see `turn`.
 const LOOKS: u32 = if cfg!(any(quell_loom, quell_shuttle)) { 0 } else { 10 };
 const SPINNING_LOOKS: u32 = if cfg!(any(quell_loom, quell_shuttle)) { 0 } else { 3 };
 
@@ -334,10 +335,13 @@ impl RawLock {
             if now & PARKED != 0 || looked == looks {
                 return false;
             }
+            if looked == 0 && looks > SPINNING_LOOKS && turn::is_over() {
+                looked = SPINNING_LOOKS;
+            }
             if looked < SPINNING_LOOKS {
                 (0..FIRST_SPIN << looked).for_each(|_| std::hint::spin_loop());
             } else {
-                std::thread::yield_now();
+                turn::give_way();
             }
             looked += 1;
         }
