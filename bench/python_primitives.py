@@ -10,6 +10,7 @@ chapter.
 
 import argparse
 import asyncio
+import concurrent.futures
 import dataclasses
 import gc
 import json
@@ -162,6 +163,40 @@ def ping_pong_condition(make: Callable[[], Any]) -> Work:
     return run
 
 
+def nothing() -> None:
+    """A task."""
+
+
+def one_task_at_a_time(make: Callable[[], Any]) -> Work:
+    """A task for the one worker, and its result before the next."""
+
+    def run(n: int) -> float:
+        with make() as executor:
+            submit = executor.submit
+            submit(nothing).result()
+            begin = time.perf_counter()
+            for _ in range(n):
+                submit(nothing).result()
+            return (time.perf_counter() - begin) / n
+
+    return run
+
+
+def batch_of_tasks(make: Callable[[], Any]) -> Work:
+    """All of them are submitted before the first result is asked for."""
+
+    def run(n: int) -> float:
+        with make() as executor:
+            submit = executor.submit
+            submit(nothing).result()
+            begin = time.perf_counter()
+            for future in [submit(nothing) for _ in range(n)]:
+                future.result()
+            return (time.perf_counter() - begin) / n
+
+    return run
+
+
 def asyncio_timeout() -> Work:
     def run(n: int) -> float:
         async def work() -> float:
@@ -230,7 +265,8 @@ def empty() -> Work:
 
 
 def classes(name: str) -> tuple[Any, Any]:
-    standard = queue if hasattr(queue, name) else threading
+    modules = queue, threading, concurrent.futures
+    standard = next(module for module in modules if hasattr(module, name))
     return getattr(standard, name), getattr(quell, name)
 
 
@@ -362,6 +398,18 @@ ROWS = [
     Row("Condition ping-pong", lambda: threads(ping_pong_condition, "Condition"), 1.0, count=2_000),
     Row("Lock ping-pong", lambda: threads(ping_pong_lock, "Lock"), 1.0, count=2_000),
     Row("SimpleQueue ping-pong", lambda: threads(ping_pong_queue, "SimpleQueue"), 1.0, count=2_000),
+    Row(
+        "executor submit + result",
+        lambda: threads(one_task_at_a_time, "ThreadPoolExecutor", 1),
+        0.80,
+        count=2_000,
+    ),
+    Row(
+        "executor batch of 10,000",
+        lambda: threads(batch_of_tasks, "ThreadPoolExecutor", 1),
+        0.30,
+        count=10_000,
+    ),
 ]
 
 

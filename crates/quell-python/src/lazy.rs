@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyModule};
 
-use crate::{api, exceptions, patch, primitives, scopes};
+use crate::{api, exceptions, executor, patch, primitives, scopes};
 
 type Export = fn(&Bound<'_, PyModule>) -> PyResult<()>;
 
@@ -45,9 +45,16 @@ impl Part {
 }
 
 fn parts() -> impl Iterator<Item = &'static Part> {
-    [&exceptions::PARTS[..], &primitives::PARTS, &scopes::PARTS, &api::PARTS, &patch::PARTS]
-        .into_iter()
-        .flatten()
+    [
+        &exceptions::PARTS[..],
+        &primitives::PARTS,
+        &scopes::PARTS,
+        &executor::PARTS,
+        &api::PARTS,
+        &patch::PARTS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The native module.

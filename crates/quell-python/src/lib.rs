@@ -2,7 +2,7 @@
 //!
 //! [`cpython`] reads the interpreter's private records, [`delivery`] brings an interrupt to a Python thread,
 //! [`exceptions`] has the types, [`api`] the functions that send; [`primitives`] are the locks and queues, [`scopes`] the
-//! blocks that mask or time out, [`run`] the command. Each exports its part of the native module itself, most of it when somebody
+//! blocks that mask or time out, [`executor`] runs tasks, [`run`] is the command. Each exports its part of the native module itself, most of it when somebody
 //! first asks for it ([`lazy`]).
 
 mod api;
@@ -10,6 +10,7 @@ mod at_exit;
 pub mod cpython;
 pub mod delivery;
 pub mod exceptions;
+mod executor;
 mod fork;
 mod lazy;
 mod native;

@@ -15,7 +15,7 @@ mod event;
 mod items;
 mod lock;
 mod locking;
-mod queue;
+pub(crate) mod queue;
 mod rlock;
 mod semaphore;
 mod simple_queue;

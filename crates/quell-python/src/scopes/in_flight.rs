@@ -30,7 +30,7 @@ pub(super) fn make<'py>(
 }
 
 /// A scope's view of exceptions that leave its block.
-pub(super) struct Exit {
+pub(crate) struct Exit {
     /// The scope's number.
     pub(super) scope: u64,
     /// What its `quell.Timeout` says.
@@ -44,7 +44,7 @@ impl Exit {
     }
 
     /// Whether `exception` is one that cancels the scope.
-    pub(super) fn cancels(&self, exception: &Bound<'_, PyAny>) -> bool {
+    pub(crate) fn cancels(&self, exception: &Bound<'_, PyAny>) -> bool {
         exception.get_type().is(task_cancelled_type(exception.py())) && self.is_marked(exception)
     }
 
@@ -76,7 +76,7 @@ impl Exit {
 
     /// After the block, with the exception that ended it: what is to be raised in its stead, if anything is.
     #[cold]
-    pub(super) fn translate<'py>(
+    pub(crate) fn translate<'py>(
         &self,
         exception: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {

@@ -5,19 +5,19 @@ mod home;
 mod in_flight;
 mod mask;
 mod scope;
-mod task;
 mod timeout;
 
 use pyo3::prelude::*;
 
+pub(crate) use scope::{Limit, Scope};
+pub(crate) use timeout::limit;
+
 use crate::lazy::Part;
 
 /// Exports of this folder.
-pub(crate) static PARTS: [Part; 4] = [
+pub(crate) static PARTS: [Part; 2] = [
     Part::new(&["mask", "shield"], mask::register),
     Part::new(&["timeout", "timeout_at"], timeout::register),
-    Part::private(&["_Task"], task::register),
-    Part::imported(&["Future", "ThreadPoolExecutor"], task::register_executor),
 ];
 
 /// What has to be there from the start.

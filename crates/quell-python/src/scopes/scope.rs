@@ -75,7 +75,7 @@ fn volley_size(swallowed: usize) -> usize {
 }
 
 /// What a scope and its timer share.
-pub(super) struct Scope {
+pub(crate) struct Scope {
     /// Tells this scope's exceptions from those of others.
     number: u64,
     /// Whether the main thread is inside. Read without the GIL; set once, before the first timer is armed.
@@ -108,7 +108,7 @@ struct State {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     New,
     Entered,
     Left,
@@ -116,7 +116,7 @@ pub(super) enum Phase {
 
 /// When a scope is to end, as asked for.
 #[derive(Clone, Copy)]
-pub(super) enum Limit {
+pub(crate) enum Limit {
     Never,
     /// So many seconds after the entry.
     After(f64),
@@ -137,7 +137,7 @@ impl Shot {
 }
 
 /// Reading of the clock behind `time.monotonic()`, which is also the one behind [`Instant`].
-pub(super) fn monotonic() -> f64 {
+pub(crate) fn monotonic() -> f64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: a clock that exists, and room for its reading.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
@@ -178,7 +178,7 @@ impl State {
 }
 
 impl Scope {
-    pub(super) fn new(limit: Limit) -> Arc<Self> {
+    pub(crate) fn new(limit: Limit) -> Arc<Self> {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let sent = quell::Event::new();
         sent.set();
@@ -205,7 +205,22 @@ impl Scope {
     }
 
     #[inline]
-    pub(super) fn enter(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn enter(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        self.enter_at(py, home_frame)
+    }
+
+    /// Enters it where no generator is on the thread's stack.
+    #[inline]
+    pub(crate) fn enter_here(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        self.enter_at(py, |_| 0)
+    }
+
+    #[inline(always)]
+    fn enter_at(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        home: impl FnOnce(ThreadState) -> usize,
+    ) -> PyResult<()> {
         let due = self.state.with(py, |s| {
             if s.phase != Phase::New {
                 return None;
@@ -213,7 +228,7 @@ impl Scope {
             s.phase = Phase::Entered;
             let me = ThreadState::current();
             s.thread = me.id();
-            s.home = home_frame(me);
+            s.home = home(me);
             // Relaxed: who reads it was handed the scope by the monitor, after the timer was armed.
             self.mains.store(delivery::is_reached_by_signals(), Relaxed);
             s.deadline = s.limit.deadline();
@@ -248,13 +263,13 @@ impl Scope {
     }
 
     /// Whether it is the main thread that is to be interrupted.
-    pub(super) fn is_mains(&self) -> bool {
+    pub(crate) fn is_mains(&self) -> bool {
         self.mains.load(Relaxed)
     }
 
     /// The scope's time is up, or it is time to look again at what became of that. On the firing thread, or in the owner's
     /// `__enter__`.
-    pub(super) fn go_off(self: &Arc<Self>, py: Python<'_>) {
+    pub(crate) fn go_off(self: &Arc<Self>, py: Python<'_>) {
         match self.send(py) {
             Ok(true) => {}
             Ok(false) => return,
@@ -367,7 +382,7 @@ impl Scope {
 
     /// Ends the scope. True: it was delivered at least once, or may have been.
     #[inline]
-    pub(super) fn leave(&self, py: Python<'_>) -> PyResult<bool> {
+    pub(crate) fn leave(&self, py: Python<'_>) -> PyResult<bool> {
         let fired = self.state.with(py, |s| {
             if s.phase != Phase::Entered || s.thread != ThreadState::current().id() {
                 return None;
@@ -394,7 +409,7 @@ impl Scope {
     /// Waits until nothing is being sent, and takes back what was sent and not delivered. Afterwards nothing of this scope
     /// is pending.
     #[cold]
-    pub(super) fn take_back(&self, py: Python<'_>) {
+    pub(crate) fn take_back(&self, py: Python<'_>) {
         while self.state.with(py, |s| s.sending) {
             insist(py, &self.sent, |wait| self.sent.wait_with(wait));
         }
@@ -411,7 +426,7 @@ impl Scope {
     }
 
     /// Ends the block at another time.
-    pub(super) fn reschedule(self: &Arc<Self>, py: Python<'_>, limit: Limit) -> PyResult<()> {
+    pub(crate) fn reschedule(self: &Arc<Self>, py: Python<'_>, limit: Limit) -> PyResult<()> {
         if self.phase(py) == Phase::Left {
             return Err(PyRuntimeError::new_err("this timeout is over: its block has been left"));
         }
@@ -449,7 +464,7 @@ impl Scope {
 
     /// Ends the block, or has it end as it begins, as one that is cancelled; again and again, as at its limit. False: it has
     /// been left.
-    pub(super) fn cancel(self: &Arc<Self>, py: Python<'_>) -> bool {
+    pub(crate) fn cancel(self: &Arc<Self>, py: Python<'_>) -> bool {
         let before = self.state.with(py, |s| {
             let before = (s.phase == Phase::Left, s.cancelled);
             s.cancelled = true;
@@ -464,7 +479,7 @@ impl Scope {
     }
 
     /// Entered by hand and forgotten: nobody can leave it any more, so it must not go off.
-    pub(super) fn abandon(&self, py: Python<'_>) {
+    pub(crate) fn abandon(&self, py: Python<'_>) {
         let volley = self.state.with(py, |s| {
             s.disarm();
             s.phase = Phase::Left;
@@ -475,26 +490,26 @@ impl Scope {
         }
     }
 
-    pub(super) fn phase(&self, py: Python<'_>) -> Phase {
+    pub(crate) fn phase(&self, py: Python<'_>) -> Phase {
         self.state.with(py, |s| s.phase)
     }
 
-    pub(super) fn limit(&self, py: Python<'_>) -> Limit {
+    pub(crate) fn limit(&self, py: Python<'_>) -> Limit {
         self.state.with(py, |s| s.limit)
     }
 
     /// When it ends, once entered; None: never.
-    pub(super) fn deadline(&self, py: Python<'_>) -> Option<Instant> {
+    pub(crate) fn deadline(&self, py: Python<'_>) -> Option<Instant> {
         self.state.with(py, |s| s.deadline)
     }
 
     /// What is done with the exceptions that leave its block.
-    pub(super) fn exit(&self, py: Python<'_>) -> in_flight::Exit {
+    pub(crate) fn exit(&self, py: Python<'_>) -> in_flight::Exit {
         in_flight::Exit { scope: self.number, message: self.message(py) }
     }
 
     /// Whether its exception was raised in the block.
-    pub(super) fn expired(&self, py: Python<'_>) -> bool {
+    pub(crate) fn expired(&self, py: Python<'_>) -> bool {
         self.state.with(py, |s| s.hit || s.volley.iter().any(Shot::is_delivered))
     }
 }

@@ -49,7 +49,7 @@ impl Drop for Timeout {
 }
 
 /// The argument `seconds`.
-pub(super) fn limit(seconds: Option<&Bound<'_, PyAny>>) -> PyResult<Limit> {
+pub(crate) fn limit(seconds: Option<&Bound<'_, PyAny>>) -> PyResult<Limit> {
     let Some(given) = seconds else { return Ok(Limit::Never) };
     match number(given, "seconds")? {
         s if s < 0.0 => Err(PyValueError::new_err(format!(

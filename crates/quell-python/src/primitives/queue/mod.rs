@@ -7,6 +7,7 @@
 //! order is Python code.
 
 mod calls;
+mod direct;
 mod heap;
 mod lean;
 mod open;
@@ -31,6 +32,7 @@ use super::items::Items;
 use super::lock::Lock;
 use super::wait::{Patience, block};
 pub(super) use calls::get_arguments;
+pub(crate) use direct::{Put, Taken};
 use lean::{Lean, Order};
 use open::{Open, Overrides, too_many_done};
 use operations::Operations;
