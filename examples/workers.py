@@ -15,7 +15,7 @@ def work() -> None:
         while True:
             jobs.get()
     finally:
-        print(f"{threading.current_thread().name}: closed", flush=True)
+        print(f"{threading.current_thread().name}: closed\n", end="", flush=True)
 
 
 for n in range(3):

@@ -51,11 +51,12 @@ def scopes(result: dict[str, Any]) -> list[str]:
 
 
 def shown(what: str, answer: str) -> str:
-    if answer.startswith("error"):
+    if not answer or answer.startswith("error"):
         return "–"
-    return (
-        f"{float(answer):,.3g} µs".replace("e+03", ",000") if what == "cost" and answer else answer
-    )
+    if what != "cost":
+        return answer
+    microseconds = float(answer)
+    return f"{microseconds:,.0f} µs" if microseconds >= 100 else f"{microseconds:.2g} µs"
 
 
 def body(result: dict[str, Any]) -> str:

@@ -68,7 +68,7 @@ def of_block(block: Callable[[float], AbstractContextManager[Any]]) -> Limited:
 @way(
     "quell.timeout, patched",
     "quell.patch(); with quell.timeout(s): f()",
-    "python.md, patch.md",
+    "[the guide](python.md), [the chapter on patch](patch.md)",
     errors=("Timeout",),
 )
 def quell_patched() -> Limited:
@@ -81,7 +81,7 @@ def quell_patched() -> Limited:
 @way(
     "quell.timeout",
     "with quell.timeout(s): f()",
-    "python.md",
+    "[the guide](python.md#time-out-any-function)",
     errors=("Timeout",),
 )
 def quell_timeout() -> Limited:
@@ -93,7 +93,7 @@ def quell_timeout() -> Limited:
 @way(
     "quell.ThreadPoolExecutor, patched",
     "quell.patch(); executor.submit_timeout(s, f).result()",
-    "python.md",
+    "[the guide](python.md#a-pool-whose-tasks-can-be-stopped), [the chapter on patch](patch.md)",
     errors=("Timeout",),
 )
 def quell_executor() -> Limited:
@@ -416,7 +416,9 @@ def pytest_timeout(method: str) -> Callable[[float, str, str, str], list[str] | 
 
 
 PROGRAMS = {
-    "quell run": Program(quell_run, "quell run --timeout 5s script.py", "run.md", None),
+    "quell run": Program(
+        quell_run, "quell run --timeout 5s script.py", "[its chapter](run.md)", None
+    ),
     "pytest-timeout, signal": Program(
         pytest_timeout("signal"), "pytest --timeout=5", "its README", "pytest-timeout"
     ),
