@@ -45,7 +45,7 @@ LIMIT, PATIENCE = 0.5, 4.0
 #: How long a process may take until its function begins: some packages are large.
 START = 60.0
 #: What scopes.py measures of each way, and how long one may take.
-SCOPES, LONGEST = ("cost", "outer", "inner", "late"), 300.0
+SCOPES, LONGEST = ("cost", "outer", "inner", "late"), 120.0
 
 
 def environment(folder: pathlib.Path) -> pathlib.Path:

@@ -51,8 +51,10 @@ def scopes(result: dict[str, Any]) -> list[str]:
 
 
 def shown(what: str, answer: str) -> str:
-    if not answer or answer.startswith("error"):
+    if not answer or re.search("main ?thread|greenlet", answer, re.IGNORECASE):
         return "–"
+    if answer.startswith("error"):
+        return f"failed with `{answer.split(': ')[1]}`"
     if what != "cost":
         return answer
     microseconds = float(answer)
