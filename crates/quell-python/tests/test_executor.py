@@ -128,40 +128,51 @@ def test_an_interrupt_of_the_worker_is_the_running_tasks_alone(pool):
     assert thread.is_alive()
 
 
-def test_interrupts_reach_neither_the_worker_nor_the_next_task(caplog):
-    """Cancelled and limited at every moment, a task ends as one of these or as it would have: once, and nothing else is hurt."""
+def test_interrupts_reach_neither_the_worker_nor_the_next_task(caplog, fast_switching):
+    """Each task is aimed at, at any moment of it, before and after: it ends as one of these or as it would have, once, and nothing
+    else is hurt."""
+    numbers = random.Random(3)
+    ends = {"result": 0, "never began": 0, "cancelled": 0, "limit": 0, "mine": 0}
     with quell.ThreadPoolExecutor(2) as executor:
-        idents = [executor.submit(threading.get_ident).result(PATIENCE)]
+        ident = executor.submit(threading.get_ident).result(PATIENCE)
+        for _ in range(20 * STRESS):
+            futures, begun = [], set()
 
-        def work(n):
-            for _ in range(n % 50):
-                pass
-            return n
+            def work(n, begun=begun):
+                begun.add(n)
+                for _ in range(n % 40 * 500):
+                    pass
+                return n
 
-        numbers, ends = random.Random(3), {"result": 0, "cancelled": 0, "limit": 0, "mine": 0}
-        for _ in range(100 * STRESS):
-            futures = []
             for n in range(100):
-                seconds = numbers.random() * 1e-4 if n % 3 == 0 else None
+                seconds = numbers.random() * 3e-4 if n % 4 == 0 else None
                 futures.append(executor.submit_timeout(seconds, work, n))
-                if n % 2 == 0:
-                    numbers.choice(futures).cancel(interrupt=True)
-                if n % 10 == 0:
-                    quell.interrupt(idents[0], Mine)
+                if n % 4 == 0:
+                    continue
+                if numbers.randrange(4):
+                    spin_until(lambda: futures[-1].running() or futures[-1].done())  # noqa: B023
+                for _ in range(numbers.randrange(5000)):
+                    pass
+                if n % 4 == 1:
+                    futures[-1].cancel(interrupt=True)
+                elif n % 4 == 2:
+                    numbers.choice(futures[-3:]).cancel(interrupt=True)
+                else:
+                    quell.interrupt(ident, Mine)
             for n, future in enumerate(futures):
                 try:
                     assert future.result(PATIENCE) == n
                     ends["result"] += 1
                 except concurrent.futures.CancelledError:
-                    ends["cancelled"] += 1
+                    ends["cancelled" if n in begun else "never began"] += 1
                 except quell.Timeout:
-                    assert n % 3 == 0
+                    assert n % 4 == 0
                     ends["limit"] += 1
                 except Mine:
                     ends["mine"] += 1
         assert len(executor._threads) <= 2 and all(t.is_alive() for t in executor._threads)
         assert executor.submit(int).result(PATIENCE) == 0
-    assert all(ends[kind] for kind in ("result", "cancelled")), ends
+    assert all(ends.values()), ends
     assert not caplog.records
 
 
