@@ -94,6 +94,34 @@ pub(crate) fn is_long_ago(since: Instant) -> bool {
     fair() || LONG_AGO.with(|instant| *instant == since)
 }
 
+/// A semaphore of the C library, as `syscall` knows it, in the model's own memory.
+#[derive(Debug)]
+pub struct CSemaphore(sys::atomic::AtomicU64);
+
+#[expect(missing_docs, reason = "as in `syscall`")]
+impl CSemaphore {
+    pub fn new(value: u32) -> CSemaphore {
+        CSemaphore(sys::atomic::AtomicU64::new(value.into()))
+    }
+
+    pub fn try_take(&self) -> bool {
+        syscall::semaphore::try_take(&self.0)
+    }
+
+    /// Waits, asleep as `sleep` says: the model's kernel.
+    ///
+    /// # Errors
+    /// Those of `sleep`.
+    pub fn wait<E>(&self, sleep: impl FnMut() -> Result<(), E>) -> Result<(), E> {
+        syscall::semaphore::wait(&self.0, sleep)
+    }
+
+    /// The word: the value below, the number of those who wait above.
+    pub fn word(&self) -> &sys::atomic::AtomicU64 {
+        &self.0
+    }
+}
+
 /// The parker.
 pub struct Parker(park::Parker);
 

@@ -8,6 +8,7 @@
 //! | wait for descriptors | [`poll`], [`ppoll`], [`select`], [`epoll_wait`] |
 //! | wait for child processes | [`waitpid`], [`waitid`] |
 //! | sleep | [`nanosleep`], [`clock_nanosleep`], [`futex_wait`] |
+//! | wait for a semaphore of the C library | [`CSemaphore`] |
 //! | get random bytes | [`getrandom`] |
 //! | do anything else | [`call()`] |
 //!
@@ -91,6 +92,8 @@ mod mechanism;
 mod process;
 #[cfg(quell_calls)]
 mod ready;
+#[cfg(any(quell_calls, quell_loom, quell_shuttle))]
+pub(crate) mod semaphore;
 #[cfg(quell_calls)]
 mod signal;
 #[cfg(quell_calls)]
@@ -116,6 +119,7 @@ mod exported {
     pub use super::mechanism::{Mechanism, Setup, SetupError, signal};
     pub use super::process::{waitid, waitpid};
     pub use super::ready::{PollFd, epoll_wait, poll, ppoll, select};
+    pub use super::semaphore::CSemaphore;
     pub use super::socket::{
         accept, accept4, connect, connected, recv, recvfrom, recvmsg, send, sendmsg, sendto,
     };
