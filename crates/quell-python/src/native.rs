@@ -21,6 +21,29 @@ pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Resu
     }
 }
 
+/// Runs `f`, which calls into the interpreter and may give up the GIL there.
+///
+/// A thread that comes back for the GIL when the interpreter has begun to go away, as a daemon thread may, does not get it: CPython up
+/// to 3.13 ends the thread there, by unwinding its stack, and ends the process when that gets to a Rust frame that must not be
+/// unwound. So the unwinding stops here, in the first frame of ours: the thread hangs, as it does by itself from CPython 3.14 on,
+/// until the process is gone. What `f` calls is declared `C-unwind`.
+#[inline]
+pub(crate) fn hanging_at_the_end<R>(f: impl FnOnce() -> R) -> R {
+    struct Hang;
+    impl Drop for Hang {
+        #[cold]
+        fn drop(&mut self) {
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+    let hang = Hang;
+    let answer = f();
+    std::mem::forget(hang);
+    answer
+}
+
 /// Lets a native thread visit the interpreter, until the interpreter goes away.
 ///
 /// A thread that waits for the GIL while the interpreter is torn down never comes back, or is ended in the middle of its

@@ -53,6 +53,18 @@ def full_and_timed():
     return a
 
 
+def full_socket(kind=socket.SOCK_STREAM):
+    """A socket that blocks, and has no room."""
+    a, b = socket.socketpair(socket.AF_UNIX, kind)
+    a.other = b
+    a.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            a.send(bytes(1 << 10))
+    a.setblocking(True)
+    return a
+
+
 class Socket(socket.socket):
     """Has room for the other end."""
 
@@ -106,8 +118,10 @@ OUTCOMES = {
     "select, closed": lambda: select.select([closed_socket()], [], [], 1),
     "select, timed": lambda: select.select([], [], [], 0.01),
     "poll, timed": lambda: select.poll().poll(10),
+    "poll, too long": lambda: select.poll().poll(1 << 31),
     "poll, text": lambda: select.poll().poll("x"),
     "epoll, timed": lambda: select.epoll().poll(0.01),
+    "epoll, too long": lambda: select.epoll().poll(1 << 31),
     "epoll, events": lambda: select.epoll().poll(0.01, 0),
     "epoll, closed": lambda: [e := select.epoll(), e.close(), e.poll(1)],
     "recv, closed": lambda: closed_socket().recv(1),
@@ -125,6 +139,8 @@ OUTCOMES = {
     "send, reset": lambda: reset_socket().send(b"x"),
     "send, text": lambda: timed(1).send("x"),
     "sendall, timed": lambda: full_and_timed().sendall(bytes(1 << 20)),
+    "sendmsg, flag": lambda: full_socket().sendmsg([b"x"], [], socket.MSG_DONTWAIT),
+    "sendto, flag": lambda: full_socket(socket.SOCK_DGRAM).sendto(b"x", socket.MSG_DONTWAIT, ""),
     "sendto, arguments": lambda: timed(1).sendto(b"x"),
     "accept, timed": lambda: [
         s := socket.create_server(("127.0.0.1", 0)),

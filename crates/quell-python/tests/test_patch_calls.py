@@ -16,62 +16,22 @@ import tempfile
 import threading
 
 import pytest
-import quell
+from patch_cases import (
+    Cases,
+    drain,
+    ends_and_has_done_nothing,
+    full,
+    gives_its_answer,
+    interrupted,
+    pair,
+    pipe,
+)
 
 pytestmark = pytest.mark.usefixtures("patched")
 
 
-class Stop(BaseException):
-    pass
-
-
-CASES = {}
-
-
-def case(function):
-    """A case: it is given an exit stack and returns the call that blocks, what ends its blocking, and the answer then."""
-    CASES[function.__name__] = function
-    return function
-
-
-def pair(stack, *, timeout=None, kind=socket.SOCK_STREAM):
-    a, b = socket.socketpair(socket.AF_UNIX, kind)
-    stack.enter_context(a)
-    stack.enter_context(b)
-    a.settimeout(timeout)
-    return a, b
-
-
-def pipe(stack):
-    ends = os.pipe()
-    for end in ends:
-        stack.callback(close, end)
-    return ends
-
-
-def close(fd):
-    with contextlib.suppress(OSError):
-        os.close(fd)
-
-
-def full(fd):
-    """Fill a pipe or a socket."""
-    os.set_blocking(fd, False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(fd, bytes(65536))
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(fd, b"x")
-    os.set_blocking(fd, True)
-
-
-def drain(fd):
-    os.set_blocking(fd, False)
-    with contextlib.suppress(BlockingIOError):
-        while os.read(fd, 1 << 20):
-            pass
-    os.set_blocking(fd, True)
+CASES = Cases()
+case = CASES.case
 
 
 # ---- locks, and what is made of them
@@ -649,21 +609,12 @@ def connection_poll(stack):
 def test_a_blocked_call_ends_and_has_done_nothing(name, start):
     with contextlib.ExitStack() as stack:
         block, end, answer = CASES[name](stack)
-        for _ in range(2):
-            worker = start(block).blocked()
-            quell.interrupt(worker, Stop)
-            worker.done()
-            assert isinstance(worker.error, Stop), (worker.result, worker.error)
-            assert worker.error.__context__ is None
         if name == "communicate":
-            # It has closed the pipes: subprocess's own way out.
+            # It closes the pipes as it is left: subprocess's own way out.
+            interrupted(start(block).blocked())
             end()
-            return
-        worker = start(block).blocked()
-        end()
-        worker.done()
-        assert worker.error is None
-        assert worker.result == answer
+        else:
+            ends_and_has_done_nothing(block, end, answer, start)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -671,8 +622,4 @@ def test_a_call_that_need_not_wait_gives_its_answer(name, start):
     with contextlib.ExitStack() as stack:
         if name.startswith(("open_fifo", "os_open", "condition", "barrier")):
             pytest.skip("it always waits")
-        block, end, answer = CASES[name](stack)
-        end()
-        worker = start(block).done()
-        assert worker.error is None
-        assert worker.result == answer
+        gives_its_answer(*CASES[name](stack), start)

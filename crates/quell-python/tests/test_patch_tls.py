@@ -4,7 +4,6 @@ import gc
 import os
 import socket
 import ssl
-import subprocess
 
 import pytest
 import quell
@@ -15,21 +14,6 @@ pytestmark = pytest.mark.usefixtures("patched")
 
 class Stop(BaseException):
     pass
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate for localhost."""
-    folder = tmp_path_factory.mktemp("certificate")
-    command = (
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
-        "-keyout key.pem -out cert.pem"
-    )
-    try:
-        subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("no openssl here")
-    return folder
 
 
 def contexts(certificate):

@@ -17,22 +17,31 @@ class Patchable(NamedTuple):
 
 #: What blocks and is not reached, and what happens there instead.
 NOT_COVERED = {
-    "socket.getaddrinfo, gethostbyname and other look-ups": "the C library waits in a loop of its own",
-    "waits inside C libraries, such as database drivers, that poll by themselves": "as the above",
+    "socket.getaddrinfo, gethostbyname and other look-ups, also of users and groups (pwd, grp)": (
+        "the C library waits in a loop of its own"
+    ),
+    "waits inside C libraries: database drivers (sqlite3 for a locked database, psycopg), curses, "
+    "tkinter's main loop, functions called by ctypes": ("as the above; use their own time limits"),
+    "os.system": "the C library waits for the command; use subprocess",
+    "computations that let other threads run: hashlib, zlib, lzma, bz2, numpy": (
+        "the interrupt is raised when they return"
+    ),
     "time.sleep and all others in a thread that was already inside one when it was patched": (
         "that call goes on as it began"
     ),
     "input() at a terminal with the module readline": "the line editor reads by itself",
+    "io.FileIO(path) of a FIFO": "use open()",
+    "opening what is no FIFO and makes the opener wait, such as a serial line": "not patched",
+    "termios.tcdrain, tcsetattr; fcntl.ioctl; closing a socket with SO_LINGER": "not patched",
+    "os.fsync, mmap.flush, os.pread and whatever else waits for a disk": (
+        "the system does not let go of it"
+    ),
     "RLock._acquire_restore, with which Condition.wait takes its lock back": (
         "it must have the lock before it may end"
     ),
     "the locks inside buffered files, while another thread reads or writes the same one": (
         "interrupt that other thread"
     ),
-    "fcntl.fcntl(…, F_SETLKW), os.readv, os.writev, os.preadv, os.pwritev, os.sendfile, os.splice": (
-        "not patched"
-    ),
-    "signal.sigwait, sigwaitinfo, sigtimedwait, pause": "not patched",
     "code that holds the interpreter's lock, and system calls in uninterruptible sleep": (
         "nothing in the process reaches them"
     ),

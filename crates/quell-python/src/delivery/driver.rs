@@ -179,7 +179,7 @@ fn look(py: Python<'_>, work: &mut Work) -> bool {
         // It runs Python code, which the gate sees, or wants to be left alone.
     } else if ts.ident() == signal::main_ident() {
         signal::kick(ts);
-    } else if !lent && record.state(py, |s| s.options.impersonate) {
+    } else if !lent && record.state(py, |s| s.options.impersonate && s.own_calls == 0) {
         impersonate::strike(py, ts);
     }
     if now.duration_since(work.since) > ESCALATE * 10 {

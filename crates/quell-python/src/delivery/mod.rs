@@ -357,6 +357,25 @@ pub enum Hit {
     Nothing,
 }
 
+/// While it lives the calling thread is in a call that quell makes for somebody else's code: interrupts end it, or may not, and
+/// nobody needs to bring the thread out of it by other means.
+pub struct OwnCall<'py>(Me<'py>);
+
+impl<'py> OwnCall<'py> {
+    /// Begins it. From here on senders find the thread by its record.
+    pub fn begin(py: Python<'py>) -> Self {
+        let me = me(py);
+        me.record.state(py, |s| s.own_calls += 1);
+        Self(me)
+    }
+}
+
+impl Drop for OwnCall<'_> {
+    fn drop(&mut self) {
+        self.0.record.state(self.0.py, |s| s.own_calls -= 1);
+    }
+}
+
 /// The interrupt that is pending in the calling thread, for a system call that was made for somebody else's code with
 /// [`leave_pending`](Wait::leave_pending) and has come back without effect.
 pub fn hit(py: Python<'_>) -> PyResult<Hit> {

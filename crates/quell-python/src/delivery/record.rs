@@ -52,6 +52,8 @@ pub(super) struct State {
     pub(super) declined: u32,
     /// A signal found the thread in a shield. No more of them are sent: leaving the shield looks at what is pending.
     pub(super) shielded: bool,
+    /// The thread is in calls of quell's own that an interrupt ends, or that it must not end: so many, one in the other.
+    pub(super) own_calls: u32,
     pub(super) adopted: bool,
 }
 

@@ -7,9 +7,11 @@
 use std::collections::HashMap;
 use std::ffi::c_int;
 
+use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::call::Call;
+use super::site::loaded;
 use crate::cpython::layout::read;
 use crate::delivery::gil_cell::GilCell;
 use crate::primitives::call::{Obj, boolean};
@@ -148,28 +150,44 @@ pub(super) fn settimeout(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     Ok(answer)
 }
 
-/// Whether socket objects are laid out as this file says.
+/// Whether socket objects are laid out as this file says: by what the class tells of its members, and by an object that was
+/// made and never initialised, so that it has no descriptor, and no audit hook hears of it.
 pub(super) fn verify(py: Python<'_>) -> PyResult<bool> {
-    let Ok(module) = py.import("_socket") else { return Ok(true) };
+    let Some(module) = loaded(py, c"_socket") else { return Ok(true) };
     let class = module.getattr("socket")?;
-    let socket = class.call1((libc::AF_UNIX, libc::SOCK_DGRAM))?;
-    // SAFETY: the size of a live object's type.
-    let size = unsafe { (*pyo3::ffi::Py_TYPE(socket.as_ptr())).tp_basicsize as usize };
-    if size < TIMEOUT + size_of::<i64>() {
+    let member = |name| -> PyResult<Option<usize>> {
+        let descriptor = class.getattr(name)?;
+        // SAFETY: the type says what the object is; a member descriptor has a definition with the offset.
+        unsafe {
+            let found = ffi::Py_TYPE(descriptor.as_ptr()) == &raw mut ffi::PyMemberDescr_Type;
+            let descriptor = descriptor.as_ptr().cast::<MemberDescriptor>();
+            Ok(found.then(|| (*(*descriptor).member).offset as usize))
+        }
+    };
+    // SAFETY: a class, whose size is known.
+    let size = unsafe { (*class.as_ptr().cast::<ffi::PyTypeObject>()).tp_basicsize as usize };
+    if member("family")? != Some(FAMILY)
+        || member("type")? != Some(KIND)
+        || size < TIMEOUT + size_of::<i64>()
+    {
         return Ok(false);
     }
-    let number: c_int = socket.call_method0("fileno")?.extract()?;
+    let socket = class.call_method1("__new__", (&class,))?;
     let object = socket.as_ptr();
-    let mut right = fd(object) == number
-        && family(object) == libc::AF_UNIX
-        && kind(object) & 0xf == libc::SOCK_DGRAM
-        && field::<i64>(object, TIMEOUT) < 0;
+    let mut right = fd(object) == -1 && field::<i64>(object, TIMEOUT) < 0;
     for value in [1.5, 0.0] {
-        socket.call_method1("settimeout", (value,))?;
+        // It keeps the value, and fails for the want of a descriptor.
+        right &= socket.call_method1("settimeout", (value,)).is_err();
         right &= field::<i64>(object, TIMEOUT) == (value * 1e9) as i64;
     }
-    socket.call_method0("close")?;
-    Ok(right && fd(object) == -1)
+    Ok(right)
+}
+
+/// A descriptor of a member, as CPython lays it out.
+#[repr(C)]
+struct MemberDescriptor {
+    common: ffi::PyDescrObject,
+    member: *const ffi::PyMemberDef,
 }
 
 /// In the child of a fork the other threads' attempts never end: their sockets become as they were.

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::{Borrowed, ffi};
 
 use super::site::Site;
+use crate::native::hanging_at_the_end;
 use crate::primitives::call::Obj;
 
 /// The arguments as they came.
@@ -33,12 +34,14 @@ pub(super) struct Call {
     site: &'static Site,
     pub(super) slf: Obj,
     given: Given,
+    /// The implementation that was there before.
+    function: *mut (),
 }
 
 impl Call {
     #[inline]
     pub(super) fn new(site: &'static Site, slf: Obj, given: Given) -> Call {
-        Call { site, slf, given }
+        Call { site, slf, given, function: site.original() }
     }
 
     /// The arguments that were given by position.
@@ -116,35 +119,55 @@ impl Call {
         }
     }
 
+    /// Takes the replacement back, of a site with one user. False if somebody else has replaced it again since.
+    pub(super) fn retire(&self, py: Python<'_>) -> bool {
+        self.site.restore(py)
+    }
+
+    /// The same call of what the definition has now, which is not this replacement.
+    pub(super) fn now(&self) -> Call {
+        Call { function: self.site.present(), ..*self }
+    }
+
     unsafe fn two(&self, argument: Obj) -> Obj {
-        type Two = unsafe extern "C" fn(Obj, Obj) -> Obj;
+        type Two = unsafe extern "C-unwind" fn(Obj, Obj) -> Obj;
         // SAFETY: as in `original`.
-        unsafe { transmute::<*mut (), Two>(self.site.original())(self.slf, argument) }
+        hanging_at_the_end(|| unsafe {
+            transmute::<*mut (), Two>(self.function)(self.slf, argument)
+        })
     }
 
     unsafe fn three(&self, arguments: Obj, named: Obj) -> Obj {
-        type Three = unsafe extern "C" fn(Obj, Obj, Obj) -> Obj;
+        type Three = unsafe extern "C-unwind" fn(Obj, Obj, Obj) -> Obj;
         // SAFETY: as in `original`.
-        unsafe { transmute::<*mut (), Three>(self.site.original())(self.slf, arguments, named) }
+        hanging_at_the_end(|| unsafe {
+            transmute::<*mut (), Three>(self.function)(self.slf, arguments, named)
+        })
     }
 
     unsafe fn fast(&self, at: *const Obj, count: isize) -> Obj {
-        type Fast = unsafe extern "C" fn(Obj, *const Obj, isize) -> Obj;
+        type Fast = unsafe extern "C-unwind" fn(Obj, *const Obj, isize) -> Obj;
         // SAFETY: as in `original`; the caller's promise for the array.
-        unsafe { transmute::<*mut (), Fast>(self.site.original())(self.slf, at, count) }
+        hanging_at_the_end(|| unsafe {
+            transmute::<*mut (), Fast>(self.function)(self.slf, at, count)
+        })
     }
 
     unsafe fn fast_named(&self, at: *const Obj, count: isize, names: Obj) -> Obj {
-        type Named = unsafe extern "C" fn(Obj, *const Obj, isize, Obj) -> Obj;
+        type Named = unsafe extern "C-unwind" fn(Obj, *const Obj, isize, Obj) -> Obj;
         // SAFETY: as for `fast`.
-        unsafe { transmute::<*mut (), Named>(self.site.original())(self.slf, at, count, names) }
+        hanging_at_the_end(|| unsafe {
+            transmute::<*mut (), Named>(self.function)(self.slf, at, count, names)
+        })
     }
 
     unsafe fn method(&self, class: Obj, at: *const Obj, count: isize, names: Obj) -> Obj {
-        type Method = unsafe extern "C" fn(Obj, Obj, *const Obj, isize, Obj) -> Obj;
-        let function = self.site.original();
+        type Method = unsafe extern "C-unwind" fn(Obj, Obj, *const Obj, isize, Obj) -> Obj;
+        let function = self.function;
         // SAFETY: as for `fast`.
-        unsafe { transmute::<*mut (), Method>(function)(self.slf, class, at, count, names) }
+        hanging_at_the_end(|| unsafe {
+            transmute::<*mut (), Method>(function)(self.slf, class, at, count, names)
+        })
     }
 
     /// Calls what was there before with other arguments, by position only. They live until it returns.

@@ -9,9 +9,10 @@
 use pyo3::ffi;
 use pyo3::prelude::*;
 use quell::CallError;
+use quell::syscall::CSemaphore;
 
 use super::call::Call;
-use super::semaphore::{self, Semaphore};
+use super::site::loaded;
 use super::wait::Listens;
 use crate::cpython::frame::Frame;
 use crate::cpython::layout::read;
@@ -103,13 +104,13 @@ fn patience(call: &Call) -> Option<Patience> {
     }
 }
 
-fn semaphore_of(lock: Obj) -> Semaphore {
+fn semaphore_of(lock: Obj) -> CSemaphore {
     // SAFETY: a live lock or RLock, whose layout was verified. It lives as long as the call on it.
-    unsafe { Semaphore::at(read(lock.cast(), SEMAPHORE)) }
+    unsafe { CSemaphore::at(read(lock.cast(), SEMAPHORE)) }
 }
 
 /// Takes the semaphore of a lock; false if the time is over first.
-fn take(py: Python<'_>, semaphore: Semaphore, patience: Patience) -> PyResult<bool> {
+fn take(py: Python<'_>, semaphore: CSemaphore, patience: Patience) -> PyResult<bool> {
     if semaphore.try_take() {
         return Ok(true);
     }
@@ -129,10 +130,10 @@ fn take(py: Python<'_>, semaphore: Semaphore, patience: Patience) -> PyResult<bo
 
 /// Whether locks are laid out as this file says: looked at in two of them as they are acquired and released.
 pub(super) fn verify(py: Python<'_>) -> PyResult<bool> {
-    if !semaphore::verify() {
+    if !CSemaphore::is_known() {
         return Ok(false);
     }
-    let thread = py.import("_thread")?;
+    let Some(thread) = loaded(py, c"_thread") else { return Ok(false) };
     let lock = thread.getattr("allocate_lock")?.call0()?;
     let rlock = thread.getattr("RLock")?.call0()?;
     let me = ThreadState::current().ident();

@@ -28,16 +28,18 @@ mod descriptors;
 mod file_locks;
 mod input;
 mod lock;
+mod onset;
 mod processes;
 mod select;
 mod sem_lock;
-mod semaphore;
+mod signals;
 mod simple_queue;
 mod site;
 mod sockets;
 mod table;
 mod threads;
 mod tls;
+mod transfers;
 mod wait;
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -102,7 +104,7 @@ fn verified(py: Python<'_>, group: &'static str) -> PyResult<bool> {
         "threading" => lock::verify(py)?,
         "select" => select::verify(py)?,
         "socket" | "ssl" => attempt::verify(py)?,
-        "multiprocessing" => semaphore::verify() && sem_lock::verify(py)?,
+        "multiprocessing" => quell::syscall::CSemaphore::is_known() && sem_lock::verify(py)?,
         _ => true,
     };
     KNOWN.with(py, |known| known.push((group, right)));
@@ -207,9 +209,13 @@ fn _patchable() -> Vec<(&'static str, &'static str, bool)> {
     SITES.iter().map(|site| (site.name, site.group, site.is_replaced())).collect()
 }
 
-/// Replaces all, for a process that quell runs. Where it cannot, everything is as ever.
-pub fn everything(py: Python<'_>) -> PyResult<()> {
-    if is_known() { replace(py, SITES).map(drop) } else { Ok(()) }
+/// Replaces all as soon as there is a thread to do it for: for a process that quell runs. Where it cannot, everything is as
+/// ever.
+///
+/// `told` hears of every thread in which an interrupt was raised in a call that it was blocked in: called in that thread, with
+/// the GIL held, with its `threading.get_ident()`; it must not wait.
+pub fn with_the_first_thread(py: Python<'_>, told: fn(u64)) -> PyResult<()> {
+    if is_known() { onset::wait(py, told) } else { Ok(()) }
 }
 
 /// In the child of a fork: forgets the threads that are not there.

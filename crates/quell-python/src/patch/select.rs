@@ -14,6 +14,7 @@ use quell::syscall::{self, PollFd};
 
 use super::call::{Call, int};
 use super::descriptors::borrowed;
+use super::site::loaded;
 use super::wait::{self, Ended};
 use crate::cpython::layout::read;
 use crate::delivery::gil_cell::GilCell;
@@ -30,6 +31,8 @@ enum Time {
 
 /// A time argument, null where not given, in units of so many seconds. What is negative waits for ever, where that is said so.
 fn time(argument: Obj, unit: f64, negative: Time) -> Time {
+    /// Milliseconds in an int, which is as far as `poll` and `epoll` go.
+    const LONGEST: f64 = 2_147_483.0;
     // SAFETY: attached; a live object or null; errors are taken back.
     let seconds = unsafe {
         if argument.is_null() || argument == ffi::Py_None() {
@@ -46,7 +49,7 @@ fn time(argument: Obj, unit: f64, negative: Time) -> Time {
         return negative;
     }
     match after(seconds) {
-        Some(end) if seconds > 0.0 && seconds < 1e8 => Time::Until(end),
+        Some(end) if seconds > 0.0 && seconds < LONGEST => Time::Until(end),
         _ => Time::Original,
     }
 }
@@ -237,7 +240,7 @@ fn registered(py: Python<'_>, object: Obj) -> PyResult<Vec<(c_int, i16)>> {
 /// Whether poll objects are laid out as this file says.
 pub(super) fn verify(py: Python<'_>) -> PyResult<bool> {
     const SOME: c_int = 12_345;
-    let Ok(module) = py.import("select") else { return Ok(true) };
+    let Some(module) = loaded(py, c"select") else { return Ok(true) };
     let object = module.getattr("poll")?.call0()?;
     object.call_method1("register", (SOME, libc::POLLIN))?;
     // SAFETY: within the object, whose header is followed by at least this; compared before it is followed.

@@ -6,9 +6,10 @@
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 use quell::CallError;
+use quell::syscall::CSemaphore;
 
 use super::call::Call;
-use super::semaphore::Semaphore;
+use super::site::loaded;
 use super::wait::Listens;
 use crate::primitives::call::Obj;
 use crate::primitives::wait::Patience;
@@ -48,7 +49,7 @@ fn wait(
         object.getattr("handle")?.extract()?
     };
     // SAFETY: the semaphore of a live object, which the caller keeps.
-    let semaphore = unsafe { Semaphore::at(handle as *const libc::sem_t) };
+    let semaphore = unsafe { CSemaphore::at(handle as *const libc::sem_t) };
     let mut listens = Listens::begin(py);
     loop {
         let answer = attempt()?;
@@ -90,6 +91,6 @@ fn is_final(py: Python<'_>, answer: Obj) -> PyResult<bool> {
 
 /// Whether its attributes are there. (What a semaphore is, is known from elsewhere.)
 pub(super) fn verify(py: Python<'_>) -> PyResult<bool> {
-    let Ok(module) = py.import("_multiprocessing") else { return Ok(true) };
+    let Some(module) = loaded(py, c"_multiprocessing") else { return Ok(true) };
     module.getattr("SemLock")?.hasattr("handle")
 }

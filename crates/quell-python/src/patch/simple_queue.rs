@@ -9,13 +9,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
 use quell::Event;
 use quell::wait::WaitError;
 
 use super::call::Call;
-use super::wait::Listens;
+use super::wait::{Listens, is_of};
 use crate::delivery::gil_cell::GilCell;
 use crate::primitives::call::Obj;
 use crate::primitives::wait::Patience;
@@ -81,14 +79,13 @@ pub(super) fn put(py: Python<'_>, call: &Call) -> PyResult<Obj> {
 
 /// An item, if there is one.
 fn look(py: Python<'_>, call: &Call) -> PyResult<Option<Obj>> {
-    static EMPTY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let no = pyo3::types::PyBool::new(py, false);
     let item = call.original_with(py, &[no.as_ptr()])?;
     if !item.is_null() {
         return Ok(Some(item));
     }
     let error = PyErr::fetch(py);
-    if error.is_instance(py, EMPTY.import(py, "_queue", "Empty")?) { Ok(None) } else { Err(error) }
+    if is_of(py, &error, c"Empty") { Ok(None) } else { Err(error) }
 }
 
 fn forget(py: Python<'_>, queue: usize, told: &Arc<Event>) {

@@ -146,13 +146,7 @@ impl Site {
     }
 
     fn module<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        // SAFETY: borrowed references, or null without an error.
-        let module = unsafe {
-            let modules = ffi::PyImport_GetModuleDict();
-            let module = ffi::PyDict_GetItemString(modules, self.module.as_ptr());
-            Bound::from_borrowed_ptr_or_opt(py, module)
-        };
-        module.filter(|module| !module.is_none())
+        loaded(py, self.module)
     }
 
     /// Replaces it, or counts one more who wants it so.
@@ -275,6 +269,23 @@ impl Site {
     pub(super) fn original(&self) -> *mut () {
         self.original.load(GIL)
     }
+
+    /// The implementation that is there now, after it was replaced once.
+    pub(super) fn present(&self) -> *mut () {
+        // SAFETY: as in `restore`.
+        unsafe { implementation(self.definition.load(GIL)) }
+    }
+}
+
+/// A module, if it is loaded. Asks nobody: an import would go through what a script may have put in the place of `__import__`.
+pub(super) fn loaded<'py>(py: Python<'py>, name: &CStr) -> Option<Bound<'py, PyAny>> {
+    // SAFETY: borrowed references, or null without an error.
+    let module = unsafe {
+        let modules = ffi::PyImport_GetModuleDict();
+        let module = ffi::PyDict_GetItemString(modules, name.as_ptr());
+        Bound::from_borrowed_ptr_or_opt(py, module)
+    };
+    module.filter(|module| !module.is_none())
 }
 
 /// # Safety

@@ -407,6 +407,9 @@ pub(super) fn sendto(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     let (Some(flags), Some(socket)) = (flags(given), Socket::of(py, call.slf)) else {
         return Ok(call.original());
     };
+    if flags & libc::MSG_DONTWAIT != 0 {
+        return Ok(call.original());
+    }
     if socket.timeout.is_some() {
         socket.ready(py, libc::POLLOUT, socket.deadline())?;
         return Ok(call.original());
@@ -421,9 +424,12 @@ pub(super) fn sendto(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     again(py, &socket, libc::POLLOUT, || call.original_with(py, &arguments))
 }
 
-/// `socket.sendmsg(buffers, …)`.
+/// `socket.sendmsg(buffers, ancdata=[], flags=0, address=None)`.
 pub(super) fn sendmsg(py: Python<'_>, call: &Call) -> PyResult<Obj> {
-    if let Some(socket) = Socket::of(py, call.slf) {
+    let given = call.positional().get(2).map_or(Some(0), |&given| flags(given));
+    if given.is_some_and(|given| given & libc::MSG_DONTWAIT == 0)
+        && let Some(socket) = Socket::of(py, call.slf)
+    {
         socket.ready(py, libc::POLLOUT, socket.deadline())?;
     }
     Ok(call.original())

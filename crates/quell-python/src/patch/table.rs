@@ -3,7 +3,7 @@
 use super::call::Given;
 use super::site::{Entries, Site, Threads, site};
 use super::{attempt, clock, descriptors, file_locks, input, lock, processes, select, sem_lock};
-use super::{simple_queue, sockets, threads, tls};
+use super::{signals, simple_queue, sockets, threads, tls, transfers};
 use crate::primitives::call::Obj;
 
 /// Groups, the modules they are of, and in these: in which threads, what users call it, its path, the body.
@@ -39,6 +39,13 @@ pub(super) static SITES: &[&Site] = sites! {
         Others "os.read" = "read", descriptors::read;
         Others "os.write" = "write", descriptors::write;
         Others "os.open" = "open", descriptors::open;
+        Others "os.readv" = "readv", transfers::readv;
+        Others "os.writev" = "writev", transfers::writev;
+        Others "os.sendfile" = "sendfile", transfers::sendfile;
+        Others "os.splice" = "splice", transfers::splice;
+        Others "os.eventfd_read" = "eventfd_read", transfers::eventfd_read;
+        Others "os.eventfd_write" = "eventfd_write", transfers::eventfd_write;
+        Others "os.lockf" = "lockf", file_locks::lockf_here;
     }
     "processes" in c"posix" {
         Others "os.wait" = "wait", processes::wait;
@@ -57,6 +64,14 @@ pub(super) static SITES: &[&Site] = sites! {
     "files" in c"fcntl" {
         Others "fcntl.flock" = "flock", file_locks::flock;
         Others "fcntl.lockf" = "lockf", file_locks::lockf;
+        Others "fcntl.fcntl" = "fcntl", file_locks::fcntl;
+    }
+    "signal" in c"_signal" {
+        Others "signal.sigwait" = "sigwait", signals::sigwait;
+        Others "signal.sigwaitinfo" = "sigwaitinfo", signals::sigwaitinfo;
+        Others "signal.sigtimedwait" = "sigtimedwait", signals::sigtimedwait;
+        Others "signal.pause" = "pause", signals::pause;
+        Others "signal.pthread_sigmask" = "pthread_sigmask", signals::sigmask;
     }
     "input" in c"builtins" {
         Others "input" = "input", input::input;

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use quell::Event;
@@ -17,6 +18,7 @@ use super::call::Call;
 use super::wait::{Listens, method};
 use crate::cpython::thread::ThreadState;
 use crate::delivery::gil_cell::GilCell;
+use crate::native::hanging_at_the_end;
 use crate::primitives::call::Obj;
 use crate::primitives::wait::after;
 
@@ -46,7 +48,18 @@ impl Told {
         let (ident, over) = (ThreadState::current().ident(), Arc::new(Event::new()));
         RUNNING.with(py, |all| all.get_or_insert_default().insert(ident, over.clone()));
         let _last = Last(py, ident, over);
-        self.0.call(py, args, kwargs)
+        let (function, args) = (self.0.as_ptr(), args.as_ptr());
+        let kwargs = kwargs.map_or(std::ptr::null_mut(), |kwargs| kwargs.as_ptr());
+        type Calls = unsafe extern "C-unwind" fn(Obj, Obj, Obj) -> Obj;
+        // Looked at twice, or the compiler knows it for the function that PyO3 declares as one that does not unwind.
+        let calls = std::hint::black_box(ffi::PyObject_Call as *mut ());
+        // SAFETY: as its declaration but for the unwinding, live objects, and the answer is a new reference. All that the thread
+        // ever does is done in here.
+        unsafe {
+            let calls = std::mem::transmute::<*mut (), Calls>(calls);
+            let answer = hanging_at_the_end(|| calls(function, args, kwargs));
+            Bound::from_owned_ptr_or_err(py, answer).map(Bound::unbind)
+        }
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

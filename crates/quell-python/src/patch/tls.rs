@@ -11,7 +11,7 @@ use pyo3::types::PyType;
 use super::attempt::Attempt;
 use super::call::Call;
 use super::sockets::Socket;
-use super::wait::ready;
+use super::wait::{is_of, ready};
 use crate::primitives::call::Obj;
 
 /// `_SSLSocket.do_handshake()`, `read`, `write`, `shutdown`.
@@ -35,7 +35,7 @@ pub(super) fn operation(py: Python<'_>, call: &Call) -> PyResult<Obj> {
             return Ok(answer);
         }
         let error = PyErr::fetch(py);
-        let Some(events) = wants(py, &error)? else { return Err(error) };
+        let Some(events) = wants(py, &error) else { return Err(error) };
         if !ready(py, socket.fd, events, deadline)? {
             // The original is given a moment, and says in its own words that it is too late.
             let attempt = Attempt::begin(py, owner.as_ptr());
@@ -46,14 +46,12 @@ pub(super) fn operation(py: Python<'_>, call: &Call) -> PyResult<Obj> {
 }
 
 /// Which way OpenSSL has to wait, if that is what an error says.
-fn wants(py: Python<'_>, error: &PyErr) -> PyResult<Option<i16>> {
-    static READ: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    static WRITE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    Ok(if error.matches(py, READ.import(py, "_ssl", "SSLWantReadError")?)? {
+fn wants(py: Python<'_>, error: &PyErr) -> Option<i16> {
+    if is_of(py, error, c"SSLWantReadError") {
         Some(libc::POLLIN)
-    } else if error.matches(py, WRITE.import(py, "_ssl", "SSLWantWriteError")?)? {
+    } else if is_of(py, error, c"SSLWantWriteError") {
         Some(libc::POLLOUT)
     } else {
         None
-    })
+    }
 }

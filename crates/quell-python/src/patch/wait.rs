@@ -11,9 +11,10 @@ use quell::syscall::{self, PollFd};
 use quell::{CallError, Wait};
 
 use super::descriptors::borrowed;
+use super::onset;
 use crate::cpython::frame::Frame;
 use crate::cpython::thread::ThreadState;
-use crate::delivery::{self, Hit};
+use crate::delivery::{self, Hit, OwnCall};
 use crate::primitives::call::Obj;
 
 /// How a call has ended that was not interrupted.
@@ -68,31 +69,36 @@ pub(super) fn done<T: Send>(
     unlimited(py, attempt)?.map_err(|errno| os_error(py, errno))
 }
 
-/// Whether the calling thread, about to wait or waiting, is ended by interrupts.
-pub(super) struct Listens(bool);
+/// Whether the calling thread, about to wait or waiting, is ended by interrupts. Made and dropped with the GIL held.
+pub(super) struct Listens<'py> {
+    listens: bool,
+    _call: OwnCall<'py>,
+}
 
-impl Listens {
+impl<'py> Listens<'py> {
     /// It is, as far as is known: where it stands is looked at when an interrupt has come.
-    pub(super) fn begin(py: Python<'_>) -> Listens {
-        // From here on senders find the thread by its record.
-        delivery::me(py);
-        Listens(true)
+    pub(super) fn begin(py: Python<'py>) -> Self {
+        Listens { listens: true, _call: OwnCall::begin(py) }
     }
 
     /// The options for the next attempt.
     pub(super) fn wait(&self, deadline: Option<Instant>) -> Wait {
-        Wait { deadline, interruptible: self.0, at_once: true, leave_pending: true, ..Wait::new() }
+        let interruptible = self.listens;
+        Wait { deadline, interruptible, at_once: true, leave_pending: true, ..Wait::new() }
     }
 
     /// After an attempt that was stopped: raises the interrupt, or sees to it that the next attempt is not stopped for it.
     pub(super) fn look(&mut self, py: Python<'_>) -> PyResult<()> {
         if breaks_caller() {
-            self.0 = false;
+            self.listens = false;
             return Ok(());
         }
         match delivery::hit(py)? {
-            Hit::Raise(error) => return Err(error),
-            Hit::Later => self.0 = false,
+            Hit::Raise(error) => {
+                onset::note_raise();
+                return Err(error);
+            }
+            Hit::Later => self.listens = false,
             Hit::Nothing => {}
         }
         Ok(())
@@ -172,6 +178,16 @@ pub(super) fn method<'py>(py: Python<'py>, object: Obj, name: &str) -> PyResult<
     // SAFETY: a live object of the running call.
     let object = unsafe { Bound::from_borrowed_ptr(py, object) };
     object.call_method0(PyString::intern(py, name))
+}
+
+/// Whether an error that the original has just raised is of the class of this name. Not by the class itself: a module that was loaded
+/// a second time has its own. Nothing is looked up for it: what is looked up once, by a thread that is gone after a fork, is waited
+/// for in the child for ever.
+pub(super) fn is_of(py: Python<'_>, error: &PyErr, name: &CStr) -> bool {
+    let class = error.get_type(py);
+    // SAFETY: a live class, whose name lives as long.
+    let full = unsafe { CStr::from_ptr((*class.as_type_ptr()).tp_name) }.to_bytes();
+    full.rsplit(|byte| *byte == b'.').next() == Some(name.to_bytes())
 }
 
 /// Whether an error is of the class that the system's number stands for.
