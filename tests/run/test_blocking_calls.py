@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from harness import SCRIPTS, Way
+from harness import SCRIPTS, Run, Way
 
 SCRIPT = SCRIPTS / "blocking.py"
 
@@ -54,6 +54,21 @@ def test_in_the_main_thread(way: Way, name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_in_a_worker(way: Way, name: str) -> None:
     run = way.limited(SCRIPT, name, "worker", timeout=0.2)
+    check_worker(run)
+    assert run.report is not None
+    # By the call itself, which was patched, and not by the main thread's identity.
+    assert [thread["in_call"] for thread in run.report["threads"] if not thread["daemon"]] == [True]
+
+
+@pytest.mark.parametrize("name", ["recv", "lock", "popen_wait"])
+def test_in_a_worker_without_the_patch(way: Way, name: str) -> None:
+    run = way.limited(SCRIPT, name, "worker", timeout=0.2, options=["--no-patch"])
+    check_worker(run)
+    assert run.report is not None
+    assert not any(thread["in_call"] for thread in run.report["threads"]), str(run)
+
+
+def check_worker(run: Run) -> None:
     assert run.lines == ["READY", "main except TimeLimit", "except TimeLimit", "finally"], str(run)
     assert run.report is not None
     assert run.report["ended"] == "unwound", str(run)

@@ -44,6 +44,8 @@ pub struct Plan {
     pub quiet: bool,
     /// A line of progress while the script runs.
     pub progress: bool,
+    /// Make the standard library's blocking calls interruptible in all of the script's threads.
+    pub patch: bool,
     /// What to run.
     pub target: Target,
     /// The script's own arguments.
@@ -150,7 +152,7 @@ fn run(mut parser: lexopt::Parser) -> Result<Command, ArgsError> {
     let mut limits = Limits::default();
     let mut grace = Duration::from_secs(1);
     let (mut exception, mut report, mut report_file) = (None, ReportForm::Human, None);
-    let (mut quiet, mut progress) = (false, false);
+    let (mut quiet, mut progress, mut patch) = (false, false, true);
     let target = loop {
         match parser.next()? {
             Some(Arg::Long("help") | Arg::Short('h')) => {
@@ -176,6 +178,7 @@ fn run(mut parser: lexopt::Parser) -> Result<Command, ArgsError> {
             Some(Arg::Long("report-file")) => report_file = Some(parser.value()?.into()),
             Some(Arg::Long("quiet") | Arg::Short('q')) => quiet = true,
             Some(Arg::Long("progress")) => progress = true,
+            Some(Arg::Long("no-patch")) => patch = false,
             Some(Arg::Short('m')) => break Target::Module(parser.value()?),
             Some(Arg::Short('c')) => break Target::Code(parser.value()?),
             Some(Arg::Value(value)) if value == "-" => break Target::Stdin,
@@ -203,6 +206,7 @@ fn run(mut parser: lexopt::Parser) -> Result<Command, ArgsError> {
         report_file,
         quiet,
         progress,
+        patch,
         target,
         args,
     })))
@@ -282,6 +286,7 @@ mod tests {
         assert_eq!(plan.limits.time, Some(Duration::from_secs(2)));
         assert_eq!(plan.target, Target::Script("a.py".into()));
         assert_eq!(plan.args, ["--timeout", "5", "-m", "--", "-"]);
+        assert!(plan.patch);
     }
 
     #[test]
@@ -311,6 +316,7 @@ mod tests {
             "r.json",
             "-q",
             "--progress",
+            "--no-patch",
             "--exception",
             "app.errors:Stop",
             "x.py",
@@ -321,7 +327,7 @@ mod tests {
         assert_eq!(plan.grace, Duration::ZERO);
         assert_eq!(plan.report, ReportForm::Json);
         assert_eq!(plan.report_file, Some(PathBuf::from("r.json")));
-        assert!(plan.quiet && plan.progress);
+        assert!(plan.quiet && plan.progress && !plan.patch);
         let name = plan.exception.expect("was given");
         assert_eq!((name.module.as_str(), name.class.as_str()), ("app.errors", "Stop"));
     }

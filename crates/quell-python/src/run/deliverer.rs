@@ -104,6 +104,14 @@ pub(super) fn on_main_signal(py: Python<'_>) {
     }
 }
 
+/// In a thread that was interrupted in a blocking call of the standard library, which [`patch`](crate::patch) has made
+/// interruptible.
+pub(super) fn on_raise_in_call(ident: u64) {
+    if let Some(session) = Session::current().filter(|session| session.fired().is_some()) {
+        session.facts().thread(ident).in_call = true;
+    }
+}
+
 /// Up the ladder, until the process ends or cannot be asked any more.
 fn climb(session: &'static Session, fired: &Fired) {
     let mut struck: HashMap<u64, Struck> = HashMap::new();

@@ -113,6 +113,8 @@ pub(super) struct ThreadFacts {
     /// From the first interrupt to its raise.
     pub(super) delivery: Option<Duration>,
     pub(super) strikes: u32,
+    /// The interrupt was raised in the blocking call itself, which had been made interruptible.
+    pub(super) in_call: bool,
     pub(super) ended: bool,
 }
 
@@ -209,6 +211,7 @@ impl Facts {
                 receipt: None,
                 delivery: None,
                 strikes: 0,
+                in_call: false,
                 ended: false,
             });
             self.threads.len() - 1

@@ -102,6 +102,9 @@ pub fn ready(py: Python<'_>) -> PyResult<()> {
     signals::install(py)?;
     leave::install(py)?;
     watchdog::hooks::install(py)?;
+    if session.plan.patch {
+        crate::patch::with_the_first_thread(py, deliverer::on_raise_in_call)?;
+    }
     session.set_ready();
     Ok(())
 }

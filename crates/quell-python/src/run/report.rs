@@ -149,7 +149,11 @@ fn human(facts: &Facts, grace: Duration) -> String {
             None => "in no Python code".to_owned(),
         };
         let kind = if thread.daemon == Some(true) { " (daemon)" } else { "" };
-        lines.push(format!("  thread {}{kind} was {place}: {}", title(thread), thread.outcome()));
+        let outcome = match (thread.in_call, thread.outcome().strip_prefix("interrupted")) {
+            (true, Some(rest)) => format!("interrupted in that call{rest}"),
+            _ => thread.outcome().to_owned(),
+        };
+        lines.push(format!("  thread {}{kind} was {place}: {outcome}", title(thread)));
     }
     lines.extend(facts.children.iter().map(child));
     lines.extend(facts.notes.iter().map(|note| format!("  {note}")));
@@ -241,6 +245,7 @@ fn json(facts: &Facts) -> String {
         object.boolean_or_null("daemon", thread.daemon);
         place_fields(&mut object, thread.place.as_ref());
         object.text("outcome", thread.outcome());
+        object.boolean("in_call", thread.in_call);
         object.end()
     });
     report.raw("threads", &array(threads));

@@ -31,6 +31,8 @@ Limits (none is set unless asked for):
 At a limit an exception is raised in the main thread, then in every other thread that keeps the
 process alive, again and again; at the end of the grace the process is ended.
   --grace DURATION     time that the script has to unwind   [default: 1s]
+  --no-patch           leave the standard library as it is: without this its blocking calls can be
+                       interrupted in every thread
   --exception NAME     raise this instead of quell.TimeLimit, quell.CpuLimit, quell.MemoryLimit:
                        a built-in exception (KeyboardInterrupt) or package.module:Class
 

@@ -56,6 +56,7 @@ impl Orders {
             plan: Plan {
                 exception: None,
                 progress: false,
+                patch: false,
                 target: Target::Stdin,
                 args: Vec::new(),
                 ..session.plan.clone()
@@ -125,6 +126,7 @@ impl Orders {
             report_file: words.next().map(PathBuf::from),
             quiet,
             progress: false,
+            patch: false,
             target: Target::Stdin,
             args: Vec::new(),
         };
@@ -203,6 +205,7 @@ mod tests {
                 report_file: Some(PathBuf::from("/a b/r.json")),
                 quiet: true,
                 progress: false,
+                patch: false,
                 target: Target::Stdin,
                 args: Vec::new(),
             },
