@@ -29,6 +29,11 @@ class Foreign:
     def release(self):
         self._lock.release()
 
+    if sys.version_info >= (3, 14):
+
+        def locked(self):
+            return self._lock.locked()
+
     def __enter__(self):
         return self.acquire()
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 import quell
-from conftest import spin
+from conftest import nothing, spin
 
 SHORT = 0.02
 LONG = 3600.0
@@ -71,6 +71,50 @@ def test_entered_through_an_exit_stack_in_a_generator():
     with pytest.raises(quell.Timeout), contextlib.ExitStack() as stack:
         stack.enter_context(quell.timeout(SHORT))
         spin()
+
+
+def test_an_exit_stack_enters_and_leaves_in_one_piece_as_a_with_statement_does():
+    """Over while the stack enters it, it goes off in the block; and a manager that was entered is left, whenever."""
+    entered = []
+
+    class Manager:
+        def __enter__(self):
+            entered.append(self)
+
+        def __exit__(self, *_):
+            entered.remove(self)
+
+    def generator(seconds):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(quell.timeout(seconds))
+            yield
+            spin()
+
+    def function(seconds):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(quell.timeout(seconds))
+            stack.enter_context(Manager())
+            stack.callback(nothing)
+            spin()
+
+    def outside(seconds):
+        with quell.timeout(seconds):
+            while True:
+                stack = contextlib.ExitStack()
+                try:
+                    stack.enter_context(Manager())
+                finally:
+                    stack.close()
+
+    for i in range(60):
+        seconds = i % 20 * 5e-6
+        with pytest.raises(quell.Timeout):
+            function(seconds)
+        with pytest.raises(quell.Timeout):
+            outside(seconds + 1e-4)
+        with pytest.raises(quell.Timeout):
+            list(generator(seconds))
+    assert not entered
 
 
 def test_in_a_context_manager_made_of_a_generator_it_covers_the_with_block():

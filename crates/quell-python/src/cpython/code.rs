@@ -101,17 +101,15 @@ impl Code {
 
     /// Whether this text occurs in `co_name`.
     pub(crate) fn is_named_with(self, part: &str) -> bool {
-        let mut length = 0;
-        // SAFETY: co_name is always a str, which keeps the text; runs no Python code.
-        let name = unsafe {
-            let text = ffi::PyUnicode_AsUTF8AndSize(self.name(), &raw mut length);
-            if text.is_null() {
-                ffi::PyErr_Clear();
-                return false;
-            }
-            std::slice::from_raw_parts(text.cast::<u8>(), length as usize)
-        };
+        // SAFETY: co_name is always a str; what it holds is looked at while the code object lives.
+        let name = unsafe { text(self.name()) };
         name.windows(part.len()).any(|window| window == part.as_bytes())
+    }
+
+    /// Whether `co_qualname` begins with this text: a method of a class, as a rule.
+    pub(crate) fn is_qualified_with(self, start: &str) -> bool {
+        // SAFETY: as above, for co_qualname.
+        unsafe { text(self.qualname()) }.starts_with(start.as_bytes())
     }
 
     /// Whether `co_qualname` is this ASCII text.
@@ -301,4 +299,21 @@ pub(crate) fn parse_locations(table: &[u8], first_line: c_int) -> Vec<Option<Loc
         units.resize(units.len() + length, location);
     }
     units
+}
+
+/// What a str holds; empty for one that UTF-8 cannot hold. Runs no Python code.
+///
+/// # Safety
+/// GIL held; a live str, which outlives what is returned.
+unsafe fn text<'a>(string: *mut ffi::PyObject) -> &'a [u8] {
+    let mut length = 0;
+    // SAFETY: the caller's promise. The str keeps the text.
+    unsafe {
+        let text = ffi::PyUnicode_AsUTF8AndSize(string, &raw mut length);
+        if text.is_null() {
+            ffi::PyErr_Clear();
+            return &[];
+        }
+        std::slice::from_raw_parts(text.cast::<u8>(), length as usize)
+    }
 }

@@ -12,7 +12,7 @@
 //!
 //! Of these, not the ones after a statement that is followed by a `try` or a `with`, at once or after assignments that call
 //! nothing: `lock.acquire(); try:` is whole for any lock. And none inside the body of a `finally`, or of an `except` that cleans up and
-//! raises again.
+//! raises again, or in the methods of `contextlib.ExitStack`.
 //!
 //! *Where statements end.* The compiler keeps no record of it, but between statements the value stack holds nothing
 //! but what the enclosing blocks keep there (iterators of loops, exits of `with`, exceptions being handled). The
@@ -37,7 +37,7 @@ use crate::cpython::code::{self, Code, Handler, Location};
 pub(super) const SAFE: u8 = 1;
 /// As `SAFE`, but the next statement opens a `try` or a `with`, or this is a `finally` body: only by force.
 pub(super) const RUDE: u8 = 2;
-/// Part of the body of a `finally`.
+/// Part of the body of a `finally`, or of an exit stack.
 pub(super) const IN_FINALLY: u8 = 4;
 /// The enter of a context manager runs here.
 pub(super) const ENTERING: u8 = 8;
@@ -110,7 +110,21 @@ fn analyse(code: Code, opcodes: &Opcodes) -> Points {
     if !finally.is_empty() {
         structure.locations = code.locations();
     }
-    Points { flags: structure.flags(&finally), guards: Guards::of(code, &structure) }
+    let mut flags = structure.flags(&finally);
+    if is_of_exit_stack(code) {
+        for flag in &mut flags {
+            let rude = if *flag & SAFE != 0 { RUDE } else { 0 };
+            *flag = *flag & !SAFE | rude | IN_FINALLY;
+        }
+    }
+    Points { flags, guards: Guards::of(code, &structure) }
+}
+
+/// Whether this is a method of an exit stack of contextlib's: what a `with` statement does in one instruction, to enter a manager
+/// and remember its exit, or to forget the exit and run it, they do in several statements. So all of it counts as cleaning up.
+fn is_of_exit_stack(code: Code) -> bool {
+    const CLASSES: [&str; 3] = ["_BaseExitStack.", "ExitStack.", "AsyncExitStack."];
+    CLASSES.iter().any(|class| code.is_qualified_with(class))
 }
 
 impl Structure {
