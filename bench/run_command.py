@@ -1,6 +1,6 @@
 """The command against `python`: what a start costs, and whether a long computation takes longer under it.
 
-    python bench/run_command.py [--binary FILE] [--reps 40] [--filter REGEX] [--json FILE]
+    python bench/run_command.py [--binary FILE] [--reps 120] [--filter REGEX] [--json FILE]
     python bench/run_command.py --book FILE RESULT...
 
 The interpreter that runs this is the one that is measured, and has the package installed; `--binary` is the command that embeds it.
@@ -165,7 +165,7 @@ def write_book(page: pathlib.Path, files: list[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary")
-    parser.add_argument("--reps", type=int, default=40)
+    parser.add_argument("--reps", type=int, default=120)
     parser.add_argument("--filter", default="")
     parser.add_argument("--json")
     parser.add_argument("--book", type=pathlib.Path)
