@@ -3,6 +3,7 @@
 import collections
 import gc
 import heapq
+import math
 import queue
 import random
 import threading
@@ -342,17 +343,50 @@ class Key:
         return self.value < other.value
 
 
-def test_the_heap_is_that_of_heapq():
+def _a_tuple(chance):
+    first = [(), (chance.randrange(5),), (chance.randrange(50), chance.random())]
+    return chance.choice(first)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda chance: chance.randrange(50),
+        lambda chance: chance.choice([chance.randrange(9), chance.random() * 9, math.nan]),
+        lambda chance: chance.choice("abcdefgh") * chance.randrange(4),
+        lambda chance: (chance.randrange(50), chance.random()),
+        lambda chance: (chance.choice([1, 2, 1.5, math.nan, True]), chance.random()),
+        lambda chance: Key(chance.randrange(50)),
+        lambda chance: (chance.randrange(9), Key(chance.randrange(9))),
+        _a_tuple,
+    ],
+    ids=["int", "number", "str", "pair", "pair of numbers", "object", "pair of objects", "tuple"],
+)
+def test_the_heap_is_that_of_heapq(make):
     chance = random.Random(5)
     q, heap = quell.PriorityQueue(), []
     for _ in range(3000):
         if chance.random() < 0.55:
-            item = (chance.randrange(50), chance.random())
+            item = make(chance)
             q.put(item)
             heapq.heappush(heap, item)
         elif heap:
-            assert q.get() == heapq.heappop(heap)
+            assert q.get() is heapq.heappop(heap)
         assert q.queue == heap
+
+
+def test_a_full_heap_takes_nothing_more(start):
+    q = quell.PriorityQueue(2)
+    for item in (2, 1):
+        q.put(item)
+    with pytest.raises(quell.Full):
+        q.put(0, block=False)
+    with pytest.raises(quell.Full):
+        q.put(0, timeout=0.001)
+    putter = start(lambda: q.put(0)).blocked()
+    assert q.queue == [1, 2] and q.unfinished_tasks == 2
+    assert q.get() == 1 and putter.done().error is None
+    assert q.get() == 0 and q.unfinished_tasks == 3
 
 
 def test_a_comparison_that_raises_changes_nothing():

@@ -48,6 +48,8 @@ mod offsets {
     pub(crate) const FO_TRACE_OPCODES: usize = 45;
     pub(crate) const RT_MAIN_THREAD: usize = 80;
     pub(crate) const RT_INTERP_MAIN: usize = 48;
+    /// The thread state of who has the GIL.
+    pub(crate) const RT_CURRENT: usize = 576;
     pub(crate) const IS_THREADS_HEAD: usize = 16;
     pub(crate) const STR_ASCII_DATA: usize = 48;
     pub(crate) const STR_COMPACT_DATA: usize = 72;
@@ -228,6 +230,10 @@ fn compare() -> bool {
     }
     // SAFETY: the GIL is held, so the current thread state is valid for this call.
     let ts = ThreadState::current();
+    // SAFETY: public function; the GIL is held.
+    if ts.as_ptr() != unsafe { ffi::PyThreadState_Get() } {
+        return false;
+    }
     // SAFETY: public function without preconditions.
     let id = unsafe { ffi::PyThreadState_GetID(ts.as_ptr()) } as u64;
     // SAFETY: gettid has no preconditions.

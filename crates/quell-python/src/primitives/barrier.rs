@@ -156,6 +156,22 @@ impl Barrier {
         Ok(())
     }
 
+    /// Arrives, if that makes the last one of a round in which nothing is to be called, and lets all through. None: it does not,
+    /// and nothing was done.
+    #[inline(always)]
+    fn arrive_last(&self, py: Python<'_>) -> Option<isize> {
+        let index = self.state(py, |s| {
+            let last = s.phase == Phase::Filling && s.count + 1 == s.parties && s.action.is_none();
+            last.then(|| std::mem::replace(&mut s.count, 0))
+        })?;
+        // Nobody is at the gate: those who come while an action runs wait there.
+        if index > 0 {
+            drop(self.arrived.tell(py, usize::MAX, Word::Through));
+        }
+        Some(index)
+    }
+
+    #[inline(never)]
     fn wait(&self, py: Python<'_>, timeout: Obj) -> PyResult<isize> {
         loop {
             let (index, arrival) = self.arrive(py);
@@ -419,11 +435,25 @@ unsafe extern "C" fn wait(slf: Obj, args: *const Obj, count: isize, keywords: Ob
     // SAFETY: called by the method descriptor, attached, with an instance of Barrier and a call's arguments.
     unsafe {
         let py = Python::assume_attached();
-        let timeout = match count == 0 && keywords.is_null() {
-            true => Ok([std::ptr::null_mut()]),
-            false => parameters(py).bind(args, count, keywords),
-        };
-        match timeout.and_then(|[timeout]| this::<Barrier>(slf).wait(py, timeout)) {
+        let barrier = this::<Barrier>(slf);
+        if count == 0 && keywords.is_null() {
+            return match barrier.arrive_last(py) {
+                Some(index) => pyo3::ffi::PyLong_FromSsize_t(index),
+                None => wait_for_others(py, barrier, Ok([std::ptr::null_mut()])),
+            };
+        }
+        wait_for_others(py, barrier, parameters(py).bind(args, count, keywords))
+    }
+}
+
+/// # Safety
+/// The time-out is an argument of the running call, or null.
+#[cold]
+#[inline(never)]
+unsafe fn wait_for_others(py: Python<'_>, barrier: &Barrier, timeout: PyResult<[Obj; 1]>) -> Obj {
+    // SAFETY: attached; the caller's promise.
+    unsafe {
+        match timeout.and_then(|[timeout]| barrier.wait(py, timeout)) {
             Ok(index) => pyo3::ffi::PyLong_FromSsize_t(index),
             Err(error) => throw(error),
         }

@@ -43,6 +43,7 @@ unsafe extern "C" fn put(slf: Obj, args: *const Obj, count: isize, keywords: Obj
 ///
 /// # Safety
 /// Attached, with such a queue and an argument of the running call.
+#[inline(never)]
 unsafe fn put_open(py: Python<'_>, slf: Obj, item: Obj) -> Obj {
     // SAFETY: the caller's promise.
     unsafe {
@@ -61,6 +62,7 @@ unsafe fn put_open(py: Python<'_>, slf: Obj, item: Obj) -> Obj {
 ///
 /// # Safety
 /// As [`put_open`].
+#[inline(never)]
 unsafe fn get_open(py: Python<'_>, slf: Obj) -> Obj {
     // SAFETY: the caller's promise.
     unsafe {
@@ -88,6 +90,7 @@ unsafe fn queue<'a, 'py>(py: Python<'py>, slf: Obj) -> Borrowed<'a, 'py, Queue> 
 
 /// # Safety
 /// As [`Parameters::bind`], and `slf` is a queue.
+#[inline(never)]
 unsafe fn put_arguments(
     py: Python<'_>,
     slf: Obj,

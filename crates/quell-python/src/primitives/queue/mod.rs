@@ -120,10 +120,13 @@ fn is_ours(class: &Bound<'_, PyType>) -> bool {
         || class.is(py.get_type::<PriorityQueue>())
 }
 
-/// Up to 3.12 the interpreter gives a new object a dictionary of attributes at once if there is room for one, and looks
-/// into it at each call of a method. Without one it knows the method from the call before; an attribute that is set makes a
-/// dictionary again.
+/// Up to 3.12 the interpreter gives a new object a dictionary of attributes at once if there is room for one. CPython 3.12 then
+/// looks into it at each call of a method; without one it knows the method from the call before, and an attribute that is set
+/// makes a dictionary again. With 3.11 it is the other way round: it knows the methods of an object that has its dictionary.
 fn shed_dict(slf: &Bound<'_, Queue>) {
+    if cfg!(not(Py_3_12)) {
+        return;
+    }
     // SAFETY: a live object whose class, or a base of it, has room for a dictionary at that offset: null, or owned by the
     // object. An empty one is dropped, which runs no code.
     unsafe {

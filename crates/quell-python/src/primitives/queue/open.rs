@@ -62,8 +62,9 @@ impl Overrides {
         })
     }
 
+    #[inline(always)]
     pub(super) fn any(self) -> bool {
-        self != Self::default()
+        self.init | self.qsize | self.put | self.get
     }
 }
 
@@ -262,10 +263,16 @@ impl Open {
     // ---- the operations of a heap where nothing is in the way: not if a class keeps the items itself, somebody has the mutex,
     // or there is something to wait for
 
+    //
+    // Whoever has the mutex may do anything in between. If nobody has it, and the comparisons run no Python code, the operation is
+    // over before another thread can do anything: then it is done without the mutex, as if it had been taken and released. A thread
+    // that gets the mutex in this moment does so without the GIL, and finds the operation done when it has that.
+
+    /// The heap, if nobody has the mutex.
     #[inline(always)]
-    fn section_at_once<'a, 'py>(&'a self, slf: &'a Bound<'py, Queue>) -> Option<Section<'a, 'py>> {
+    fn heap_at_once<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyList>> {
         let plain = self.order == Order::Priority && !self.overrides.any();
-        (plain && self.mutex.get().raw.try_lock()).then(|| Section::begin(slf, self))
+        if plain && !self.mutex.get().raw.is_locked() { self.heap(py) } else { None }
     }
 
     /// None: nothing was done.
@@ -275,13 +282,12 @@ impl Open {
         slf: &Bound<'_, Queue>,
         item: &Bound<'_, PyAny>,
     ) -> Option<PyResult<()>> {
-        let mut section = self.section_at_once(slf)?;
-        let heap = self.heap(slf.py())?;
+        let heap = self.heap_at_once(slf.py())?;
         let maxsize = slf.get().maxsize();
         if self.is_shut_down() || maxsize > 0 && heap.len().cast_signed() >= maxsize {
             return None;
         }
-        Some(heap::push(&heap, item).map(|()| section.added()))
+        Some(heap::push_plainly(&heap, item)?.map(|()| drop(self.added(slf.py()))))
     }
 
     /// As [`put_at_once`](Self::put_at_once).
@@ -290,12 +296,16 @@ impl Open {
         &self,
         slf: &Bound<'py, Queue>,
     ) -> Option<PyResult<Bound<'py, PyAny>>> {
-        let mut section = self.section_at_once(slf)?;
-        let heap = self.heap(slf.py())?;
-        if heap.is_empty() {
-            return None;
-        }
-        Some(heap::pop(&heap).inspect(|_| section.tell(&self.not_full, 1)))
+        let py = slf.py();
+        let heap = self.heap_at_once(py)?;
+        Some(heap::pop_plainly(&heap)?.inspect(|_| drop(tell(py, &self.not_full, 1))))
+    }
+
+    /// An item was added. The answer is dropped when the operation is complete.
+    #[inline(always)]
+    fn added(&self, py: Python<'_>) -> Wakes {
+        self.unfinished.store(self.unfinished.load(Relaxed) + 1, Relaxed);
+        tell(py, &self.not_empty, 1)
     }
 
     /// The container, if it is a list, as that of a heap is unless somebody put another in its place.
@@ -381,6 +391,12 @@ impl Open {
 #[cold]
 pub(super) fn too_many_done() -> PyErr {
     PyValueError::new_err("task_done() called too many times")
+}
+
+/// Tells so many of those who wait for a condition.
+#[inline(always)]
+fn tell(py: Python<'_>, condition: &Py<Condition>, count: usize) -> Wakes {
+    condition.get().waiters.tell(py, count, ())
 }
 
 /// Why an operation did nothing.
@@ -480,15 +496,7 @@ impl<'a, 'py> Section<'a, 'py> {
     /// Tells so many of those who wait for a condition.
     #[inline(always)]
     fn tell(&mut self, condition: &Py<Condition>, count: usize) {
-        self.wakes.and(condition.get().waiters.tell(self.slf.py(), count, ()));
-    }
-
-    /// An item was added.
-    #[inline(always)]
-    fn added(&mut self) {
-        let open = self.open;
-        open.unfinished.store(open.unfinished.load(Relaxed) + 1, Relaxed);
-        self.tell(&open.not_empty, 1);
+        self.wakes.and(tell(self.slf.py(), condition, count));
     }
 
     /// Waits for a condition with the mutex released. False: the deadline has passed. However it ends, the mutex is taken
@@ -538,7 +546,7 @@ impl<'a, 'py> Section<'a, 'py> {
             }
         }
         open.put_item(slf, item)?;
-        self.added();
+        self.wakes.and(open.added(slf.py()));
         Ok(())
     }
 
