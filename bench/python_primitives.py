@@ -5,7 +5,7 @@
 
 Both sides are measured in turns, so that noise hits both; the table gives medians. One thread is measured with
 its processor time, two threads with wall time. The second form writes the results of several interpreters into the book's
-chapter.
+chapter, and draws them.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from collections.abc import Callable
 from typing import Any
 
 import quell
+from python_plot import Line, Mark, plot
 
 Work = Callable[[int], float]
 REPEATED = 10
@@ -492,12 +493,32 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def lines(results: list[dict[str, Any]]) -> list[Line]:
+    """The rows of the plot: those in which the two sides do the same."""
+    drawn = []
+    for row in ROWS:
+        marks = []
+        for number, result in enumerate(results):
+            if (r := result["rows"].get(row.name)) and (row.ratio or not row.nanoseconds):
+                lower, upper = r["quartiles"]
+                missed = row.reached(r["ours"], r["ratio"]) is False
+                marks.append(Mark(number, lower, r["ratio"], upper, missed))
+        if marks:
+            drawn.append(Line(row.name, row.ratio, marks))
+    return drawn
+
+
+PLOT = "performance/python.svg"
+
+
 def write_book(chapter: pathlib.Path, files: list[str]) -> None:
     results = [json.loads(pathlib.Path(file).read_text()) for file in files]
+    (chapter.parent / PLOT).write_text(plot([r["python"] for r in results], lines(results)))
     text = chapter.read_text()
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    chapter.write_text(f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{after}")
+    picture = f"![quell over the standard library]({PLOT})"
+    chapter.write_text(f"{before}{BEGIN}\n\n{table(results)}\n\n{picture}\n\n{END}{after}")
 
 
 def main() -> None:

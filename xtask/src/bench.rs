@@ -34,7 +34,7 @@ pub(crate) fn run(session: &mut Session, options: &BenchOptions) -> anyhow::Resu
     Ok(())
 }
 
-/// The interpreters to measure on, with the package installed. Everything is built first: a build that runs while something is
+/// The interpreters to measure on, the newest of each minor version, with the package installed. Everything is built first: a build that runs while something is
 /// measured would be measured too.
 fn ready(
     session: &mut Session,
@@ -43,7 +43,17 @@ fn ready(
     let found = pythons::find()?;
     let tools = venv::tools(session, &found)?;
     let mut ready = Vec::new();
-    for interpreter in found.into_iter().filter(|python| options.admits(&python.version)) {
+    let mut admitted: Vec<_> =
+        found.into_iter().filter(|python| options.admits(&python.version)).collect();
+    // Older ones first: of each minor version the last.
+    admitted.dedup_by(|newer, older| {
+        let same = newer.minor() == older.minor();
+        if same {
+            std::mem::swap(newer, older);
+        }
+        same
+    });
+    for interpreter in admitted {
         if let Some(environment) = with_package(session, &tools, &interpreter) {
             ready.push((interpreter, environment));
         }
