@@ -1,5 +1,5 @@
-"""Shapes of code to be interrupted: loops of every kind, callbacks, generators, coroutines, and the places in which an interpreter
-would swallow an exception.
+"""Shapes of code to be interrupted: loops of every kind, generators, coroutines. Callbacks are in `callbacks.py`, the places in which
+an exception would be swallowed in `places.py`.
 
 A shape calls `go()` once it is ready, inside its own `try`; from then on an interrupt may come at any moment. It returns the
 `Stop` that its own `except` has caught, and notes in `log` what must have been done by then.
@@ -9,22 +9,16 @@ A shape calls `go()` once it is ready, inside its own `try`; from then on an int
 # ruff: noqa: B007, B012, B018, B023, C416, C417, E731, RET507, S102, SIM105, SIM113, SIM117
 
 import asyncio
-import ctypes
-import functools
-import gc
-import io
 import logging
 import queue
 import threading
 import types
-import weakref
 from collections.abc import Callable
 from typing import Any
 
 import quell
 
 SHAPES: dict[str, tuple[Callable[..., Any], list[object]]] = {}
-PLACES: dict[str, Callable[..., Any]] = {}
 
 
 class Stop(BaseException):
@@ -45,12 +39,6 @@ def noting(*expected):
         return function
 
     return add
-
-
-def place(function):
-    """A place that must not be cut: it runs `inside` to its end, and returns to a loop."""
-    PLACES[function.__name__] = function
-    return function
 
 
 def nothing():
@@ -537,261 +525,7 @@ def a_task_of_asyncio(go, log):
 
 a_task_of_asyncio.slow = True
 
-# ---- called from C
-
-
-@shape
-def a_sort_key(go, log):
-    numbers = list(range(200))
-    try:
-        go()
-        while True:
-            sorted(numbers, key=lambda n: -n)
-    except Stop as stop:
-        return stop
-
-
-@shape
-def a_reduction(go, log):
-    try:
-        go()
-        functools.reduce(lambda a, b: a, iter(int, 1))
-    except Stop as stop:
-        return stop
-
-
-@shape
-def a_map(go, log):
-    try:
-        go()
-        for _ in map(lambda n: n, iter(int, 1)):
-            pass
-    except Stop as stop:
-        return stop
-
-
-class Equal:
-    def __hash__(self):
-        return 1
-
-    def __eq__(self, other):
-        return self is other
-
-
-@shape
-def keys_of_a_dict(go, log):
-    table = {Equal(): 1, Equal(): 2}
-    try:
-        go()
-        while True:
-            table.get(1)
-    except Stop as stop:
-        return stop
-
-
-# ---- places that would swallow an exception
-
-
-def inside(go, log):
-    log.append("begun")
-    go()
-    for i in range(400):
-        i + 1
-    log.append("done")
-
-
-def spin():
-    while True:
-        pass
-
-
-@place
-def a_del_method(go, log):
-    class Dying:
-        def __del__(self):
-            inside(go, log)
-
-    dying = Dying()
-    del dying
-    spin()
-
-
-@place
-def a_del_method_by_another_name(go, log):
-    class Dying:
-        def close(self):
-            inside(go, log)
-
-        __del__ = close
-
-    Dying()
-    spin()
-
-
-@place
-def a_del_method_at_the_end_of_a_function(go, log):
-    class Dying:
-        def __del__(self):
-            inside(go, log)
-
-    def function():
-        dying = Dying()
-        return dying is not None
-
-    function()
-    spin()
-
-
-@place
-def a_del_method_called_by_a_list(go, log):
-    class Dying:
-        def __del__(self):
-            inside(go, log)
-
-    [Dying()].clear()
-    spin()
-
-
-@place
-def a_callback_of_a_weak_reference(go, log):
-    class Dying:
-        pass
-
-    dying = Dying()
-    reference = weakref.ref(dying, lambda _: inside(go, log))
-    del dying
-    spin()
-    return reference
-
-
-@place
-def a_method_as_callback_of_a_weak_reference(go, log):
-    class Dying:
-        def told(self, reference):
-            inside(go, log)
-
-    dying = Dying()
-    reference = weakref.ref(dying, Dying().told)
-    del dying
-    spin()
-    return reference
-
-
-@place
-def a_finalizer(go, log):
-    class Dying:
-        pass
-
-    dying = Dying()
-    weakref.finalize(dying, inside, go, log)
-    del dying
-    spin()
-
-
-@place
-def a_generator_that_is_dropped(go, log):
-    def numbers():
-        try:
-            yield 1
-        finally:
-            inside(go, log)
-
-    some = numbers()
-    next(some)
-    del some
-    spin()
-
-
-@place
-def a_generator_that_is_closed(go, log):
-    def numbers():
-        try:
-            yield 1
-        finally:
-            inside(go, log)
-
-    some = numbers()
-    next(some)
-    some.close()
-    spin()
-
-
-@place
-def a_file_that_is_dropped(go, log):
-    class Raw(io.RawIOBase):
-        def close(self):
-            if not self.closed:
-                inside(go, log)
-                super().close()
-
-    Raw()
-    spin()
-
-
-@place
-def an_exit(go, log):
-    class Manager:
-        def __enter__(self):
-            pass
-
-        def __exit__(self, *exc):
-            inside(go, log)
-
-    with Manager():
-        pass
-    spin()
-
-
-@place
-def a_finally_clause(go, log):
-    try:
-        nothing()
-    finally:
-        inside(go, log)
-    spin()
-
-
-def collect_with_callback(go, log):
-    """Not a place of its own: callbacks of the collector are the process's."""
-    on = [True]
-
-    def told(phase, info):
-        if on and phase == "start":
-            on.clear()
-            inside(go, log)
-
-    gc.callbacks.append(told)
-    try:
-        gc.collect(0)
-    finally:
-        gc.callbacks.remove(told)
-
-
-@place
-def a_callback_of_the_collector(go, log):
-    collect_with_callback(go, log)
-    spin()
-
-
-a_callback_of_the_collector.slow = True
-
-
-# ---- what may be cut, but comes
-
-
-@shape
-def a_comparison_of_qsort(go, log):
-    # Cut, and swallowed by ctypes; then it comes again.
-    compare_type = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-    numbers = (ctypes.c_int * 4)(1, 2, 3, 4)
-    qsort = ctypes.CDLL(None).qsort
-    compare = compare_type(lambda a, b: 0)
-    try:
-        go()
-        while True:
-            qsort(numbers, 4, 4, compare)
-    except Stop as stop:
-        return stop
+# ---- the standard library
 
 
 @shape

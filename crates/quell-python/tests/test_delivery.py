@@ -4,7 +4,6 @@ Much of this needs a process of its own; `python()` runs one. Tools of `sys.moni
 """
 
 import collections
-import ctypes
 import os
 import signal
 import subprocess
@@ -72,52 +71,6 @@ def test_an_exception_being_handled_becomes_the_context(start: Any) -> None:
     error = worker.done().error
     assert isinstance(error, Stop)
     assert isinstance(error.__context__, KeyError)
-
-
-def test_what_a_foreign_callback_swallows_comes_again(start: Any, monkeypatch: Any) -> None:
-    """A ctypes callback cannot let an exception through: the interpreter reports it as ignored."""
-    ignored: list[object] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda u: ignored.append(u.exc_type))
-    compare_type = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-    go = threading.Event()
-    calls: list[int] = []
-
-    def compare(_a: int, _b: int) -> int:
-        calls.append(1)
-        if len(calls) == 1:
-            spin(go)
-        return 0
-
-    def sort() -> None:
-        numbers = (ctypes.c_int * 4)(1, 2, 3, 4)
-        ctypes.CDLL(None).qsort(numbers, 4, 4, compare_type(compare))
-        while True:
-            pass
-
-    worker = start(sort)
-    assert go.wait(PATIENCE)
-    delivery = quell.interrupt(worker, Stop)
-    error = worker.done().error
-    assert isinstance(error, Stop)
-    assert len(calls) > 1, "the callback was cut, the sort went on"
-    assert [t.tb_frame.f_code.co_name for t in [error.__traceback__.tb_next]]
-    assert delivery.state == "delivered"
-    assert ignored == [], "the user's hook is for what was really ignored"
-
-
-def test_others_unraisable_exceptions_still_reach_the_hook(start: Any, monkeypatch: Any) -> None:
-    ignored: list[object] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda u: ignored.append(u.exc_type))
-    worker = spinning(start)
-    quell.interrupt(worker, Stop)
-    worker.done()
-
-    class Loud:
-        def __del__(self) -> None:
-            raise ValueError
-
-    Loud()
-    assert ignored == [ValueError]
 
 
 def test_a_trace_function_sees_every_event_and_stays(start: Any) -> None:

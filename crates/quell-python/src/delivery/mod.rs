@@ -24,6 +24,7 @@
 //!
 //! A thread that nobody has interrupted and that has used no quell primitive costs nothing and knows nothing of this.
 
+mod callbacks;
 mod driver;
 mod gate;
 pub(crate) mod gil_cell;
@@ -229,7 +230,7 @@ pub fn checkpoint(py: Python<'_>) -> PyResult<()> {
 
 #[cold]
 fn deliver_now(py: Python<'_>, record: &Record) -> PyResult<()> {
-    if !holds::covered(py, record)? || swallow::would_swallow(py) {
+    if !holds::covered(py, record)? || swallow::would_swallow(py, record) {
         return Ok(());
     }
     match record.take(py, false) {
@@ -341,7 +342,7 @@ impl Me<'_> {
 /// main thread.
 pub fn wait_options(py: Python<'_>, deadline: Option<Instant>) -> PyResult<Wait> {
     let record = Record::current(py);
-    let interruptible = holds::covered(py, record)? && !swallow::would_swallow(py);
+    let interruptible = holds::covered(py, record)? && !swallow::would_swallow(py, record);
     // The thread that would end the wait needs the GIL, which takes longer to come by than a moment's look.
     let signals = signal::runs_handlers();
     Ok(Wait { deadline, interruptible, signals, at_once: true, ..Wait::new() })
@@ -380,7 +381,7 @@ impl Drop for OwnCall<'_> {
 /// [`leave_pending`](Wait::leave_pending) and has come back without effect.
 pub fn hit(py: Python<'_>) -> PyResult<Hit> {
     let record = Record::current(py);
-    if swallow::would_swallow_blocked(py) || !holds::covered(py, record)? {
+    if swallow::would_swallow_blocked(py, record) || !holds::covered(py, record)? {
         return Ok(Hit::Later);
     }
     Ok(match record.take(py, true) {

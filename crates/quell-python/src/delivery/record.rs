@@ -277,8 +277,10 @@ impl Record {
     }
 
     /// The interpreter has swallowed `exception` in the calling thread: if it is the one raised last, it is pending
-    /// again, not to be raised above the frame that runs now.
+    /// again, not to be raised above the frame that runs now. If none runs, the exception has ended all that the thread had to
+    /// run, as it was meant to.
     pub(super) fn swallowed(&self, py: Python<'_>, exception: &Bound<'_, PyAny>) -> bool {
+        let Some(frame) = ThreadState::current().top() else { return false };
         let Ok(serial) = exception.getattr(MARK).and_then(|n| n.extract::<i64>()) else {
             return false;
         };
@@ -294,8 +296,7 @@ impl Record {
         if let Some(reason) = interrupt.downcast_ref::<Reason>() {
             reason.put_back(py, exception.clone().unbind());
         }
-        let ceiling = ThreadState::current().top().map(|f| f.address());
-        self.state(py, |s| s.ceiling = ceiling);
+        self.state(py, |s| s.ceiling = Some(frame.address()));
         quell::interrupt::requeue_front(interrupt);
         true
     }

@@ -142,7 +142,7 @@ fn handler(py: Python<'_>, signum: &Bound<'_, PyAny>, frame: &Bound<'_, PyAny>) 
             return Ok(());
         }
     }
-    if swallow::would_swallow_blocked(py) || !holds::covered(py, record)? {
+    if swallow::would_swallow_blocked(py, record) || !holds::covered(py, record)? {
         return Ok(());
     }
     if quell::shield_depth() > 0 {

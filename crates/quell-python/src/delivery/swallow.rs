@@ -5,8 +5,8 @@
 //! is raised in an event loop's own code ends the loop and not the task that ran too long. One that is raised where
 //! `threading` starts a thread, before `run()`, or takes its leave after it, meets no handler but the interpreter's, and
 //! leaves the module's table of threads wrong. So nothing is raised while one of these is on the stack; it is raised
-//! when they have returned. What this cannot see (a callback from foreign C code) is caught by the [unraisable
-//! hook](super::unraisable).
+//! when they have returned. The same for [functions that a C library has called](super::callbacks), which are cut by force alone.
+//! What is printed as ignored all the same is caught by the [unraisable hook](super::unraisable).
 
 use std::ffi::{CStr, c_int};
 
@@ -15,6 +15,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
+use super::callbacks;
+use super::record::Record;
 use crate::cpython::code::Code;
 use crate::cpython::frame::Frame;
 use crate::cpython::thread::ThreadState;
@@ -22,20 +24,27 @@ use crate::cpython::thread::ThreadState;
 const CO_VARARGS: c_int = 0x4;
 const CO_COROUTINE: c_int = 0x80;
 
-/// Whether an exception raised now in the calling thread would be swallowed.
-pub(super) fn would_swallow(py: Python<'_>) -> bool {
+/// Whether an exception raised now in the calling thread, whose record this is, would be swallowed.
+pub(super) fn would_swallow(py: Python<'_>, record: &Record) -> bool {
     let mut in_coroutine = false;
     let mut called = None;
-    ThreadState::current().top().into_iter().flat_map(Frame::stack).any(|frame| {
+    // A function that neither the thread nor the program begins with.
+    let mut callback = false;
+    let swallowed = ThreadState::current().top().into_iter().flat_map(Frame::stack).any(|frame| {
         let Some(code) = frame.code() else { return false };
-        if frame.is_called_from_c() && swallows(py, frame, code) {
-            return true;
+        if frame.is_called_from_c() {
+            if swallows(py, frame, code) {
+                return true;
+            }
+            callback |= !code.is_named(c"<module>") && !code.is_named(c"_bootstrap");
         }
         in_coroutine |= code.flags() & CO_COROUTINE != 0;
         let called = called.replace(code);
         !in_coroutine && code.is_qualified(c"BaseEventLoop.run_forever")
             || code.is_qualified(c"Thread._bootstrap_inner") && called.is_none_or(is_of_bootstrap)
-    })
+    });
+    let forced = || record.state(py, |s| s.options.force);
+    swallowed || callback && !forced() && callbacks::called_by_library(py)
 }
 
 /// Whether this is what `threading` itself calls as a thread starts or ends: not `run()`, and not the hook that is
@@ -54,7 +63,7 @@ fn is_of_bootstrap(called: Code) -> bool {
 
 /// The same for a thread that is blocked in somebody else's call: there an event loop that waits for events may be
 /// interrupted, because no task runs and no event has been taken. It ends, and `asyncio.run` cancels its tasks.
-pub(super) fn would_swallow_blocked(py: Python<'_>) -> bool {
+pub(super) fn would_swallow_blocked(py: Python<'_>, record: &Record) -> bool {
     let mut stack = ThreadState::current().top().into_iter().flat_map(Frame::stack);
     let waits = stack.next().and_then(Frame::code).is_some_and(|code| code.is_named(c"select"))
         && stack
@@ -62,7 +71,7 @@ pub(super) fn would_swallow_blocked(py: Python<'_>) -> bool {
             .and_then(Frame::code)
             .is_some_and(|code| code.is_qualified(c"BaseEventLoop._run_once"));
     // Nothing of Python's own calls the loop from a finalizer.
-    !waits && would_swallow(py)
+    !waits && would_swallow(py, record)
 }
 
 /// Borrowed arguments of a frame, taken out of their cells.
@@ -114,7 +123,8 @@ unsafe fn PyCell_GET(cell: *mut ffi::PyObject) -> *mut ffi::PyObject {
 }
 
 fn swallows(py: Python<'_>, frame: Frame, code: Code) -> bool {
-    if code.is_named(c"__del__") || closes_generator(frame) {
+    // The last one shows the warnings of C code, among them those of finalizers.
+    if code.is_named(c"__del__") || closes_generator(frame) || code.is_named(c"_showwarnmsg") {
         return true;
     }
     let arguments = Arguments { frame, code }.all();

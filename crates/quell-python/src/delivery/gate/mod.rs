@@ -67,7 +67,9 @@ fn on_instruction(py: Python<'_>, record: &Record, code: Code, offset: i32) -> P
         return Ok(());
     }
     let Some(top) = ThreadState::current().top() else { return Ok(()) };
-    if !below(ceiling, top) || swallow::would_swallow(py) || !(options.force || is_polite(py, top)?)
+    if !below(ceiling, top)
+        || swallow::would_swallow(py, record)
+        || !(options.force || is_polite(py, top)?)
     {
         return Ok(());
     }
