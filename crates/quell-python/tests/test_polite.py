@@ -18,6 +18,8 @@ import quell
 from conftest import PATIENCE, STRESS, Middle, nothing
 from conftest import spin as forever
 
+pytestmark = pytest.mark.timeout(120 * STRESS)
+
 
 class Stop(BaseException):
     """What these tests interrupt with."""
@@ -358,6 +360,18 @@ def set_wait_clear(event: Any) -> None:
         event.clear()
 
 
+def wait_in_vain(condition: Any) -> None:
+    while True:
+        with condition:
+            condition.notify_all()
+            condition.wait(0.00005)
+
+
+def pass_barrier(barrier: Any) -> None:
+    while True:
+        barrier.wait()
+
+
 def put_get(q: Any) -> None:
     while True:
         q.put(1)
@@ -398,6 +412,10 @@ def event_is_free(event: Any) -> bool:
     return not event._cond._lock.locked()
 
 
+def barrier_is_whole(barrier: Any) -> bool:
+    return not barrier._cond._lock.locked() and barrier.n_waiting == 0
+
+
 def queue_is_free(q: Any) -> bool:
     return not q.mutex.locked()
 
@@ -415,8 +433,16 @@ STANDARD = {
     "RLock, with": (threading.RLock, with_statement, rlock_is_free),
     "Condition, with": (threading.Condition, with_statement, condition_is_free),
     "Condition, acquire then try": (threading.Condition, acquire_then_try, condition_is_free),
+    "Condition, wait in vain": (threading.Condition, wait_in_vain, condition_is_free),
     "Semaphore, with": (threading.Semaphore, with_statement, semaphore_is_whole),
     "Semaphore, acquire then try": (threading.Semaphore, acquire_then_try, semaphore_is_whole),
+    "BoundedSemaphore, with": (threading.BoundedSemaphore, with_statement, semaphore_is_whole),
+    "BoundedSemaphore, acquire then try": (
+        threading.BoundedSemaphore,
+        acquire_then_try,
+        semaphore_is_whole,
+    ),
+    "Barrier, wait": (lambda: threading.Barrier(1), pass_barrier, barrier_is_whole),
     "Event, set wait clear": (threading.Event, set_wait_clear, event_is_free),
     "Queue, put get": (queue.Queue, put_get, queue_is_free),
     "Queue, get in vain": (queue.Queue, get_in_vain, queue_is_free),

@@ -123,6 +123,18 @@ def held_across_functions(a, b):
             give(a)
 
 
+def wait_and_notify(a, b):
+    while True:
+        with a:
+            a.notify_all()
+            a.wait(0.00005)
+
+
+def pass_barrier(a, b):
+    while True:
+        a.wait()
+
+
 LOOPS = [
     acquire_try,
     acquire_try_with_calls,
@@ -148,11 +160,17 @@ PERMITS = [
 
 
 def is_free(lock):
+    if isinstance(lock, quell.Barrier):
+        return lock.n_waiting == 0 and not lock.broken
     return lock._value == 1 if isinstance(lock, quell.Semaphore) else "unlocked" in repr(lock)
 
 
 def foreign():
     return quell.Condition(threading.Lock())
+
+
+def barrier():
+    return quell.Barrier(1)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +180,8 @@ def foreign():
         *((make, loop) for make in (quell.Semaphore, quell.BoundedSemaphore) for loop in PERMITS),
         (foreign, with_lock),
         (foreign, with_lock_and_calls),
+        (quell.Condition, wait_and_notify),
+        (barrier, pass_barrier),
     ],
     ids=lambda value: value.__name__,
 )

@@ -4,15 +4,18 @@ Where it is not raised is in `places.py`, for `test_soak.py`.
 """
 
 import _thread
+import collections
+import contextlib
 import ctypes
 import sqlite3
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
 import quell
-from conftest import PATIENCE
+from conftest import PATIENCE, STRESS
 
 
 class Stop(BaseException):
@@ -113,6 +116,28 @@ def test_an_interrupt_that_ends_a_thread_of_no_class_is_delivered(ignored: list[
         pass
     assert ignored == [Stop]
     assert delivery.state == "delivered"
+
+
+def test_threads_that_end_are_interrupted_in_time_or_not_at_all(
+    ignored: list[type], fast_switching: None, monkeypatch: Any
+) -> None:
+    ended = []
+    monkeypatch.setattr(threading, "excepthook", lambda told: ended.append(told.exc_value))
+    receipts = []
+    for number in range(500 * STRESS):
+        go = threading.Event()
+        thread = threading.Thread(target=go.set)
+        thread.start()
+        go.wait()
+        for _ in range(number % 4):
+            time.sleep(0)
+        with contextlib.suppress(LookupError):
+            receipts.append(quell.interrupt(thread, Stop(number)))
+        thread.join()
+    assert not ignored
+    states = collections.Counter(receipt.wait(PATIENCE) and receipt.state for receipt in receipts)
+    assert set(states) <= {"delivered", "target exited"}
+    assert states["delivered"] == len(ended)
 
 
 def test_others_unraisable_exceptions_still_reach_the_hook(start: Any, ignored: list[type]) -> None:

@@ -42,6 +42,7 @@ pub(super) fn would_swallow(py: Python<'_>, record: &Record) -> bool {
         let called = called.replace(code);
         !in_coroutine && code.is_qualified(c"BaseEventLoop.run_forever")
             || code.is_qualified(c"Thread._bootstrap_inner") && called.is_none_or(is_of_bootstrap)
+            || code.is_qualified(c"Thread._bootstrap") && called.is_none()
     });
     let forced = || record.state(py, |s| s.options.force);
     swallowed || callback && !forced() && callbacks::called_by_library(py)
