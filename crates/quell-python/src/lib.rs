@@ -24,11 +24,18 @@ use pyo3::prelude::*;
 /// The native half of the package `quell`.
 #[pymodule(gil_used = true)]
 pub mod _quell {
-    use super::{delivery, fork, lazy, run, scopes};
+    use super::{cpython, delivery, fork, lazy, run, scopes};
+    use pyo3::exceptions::PyImportError;
     use pyo3::prelude::*;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // From 3.12 on CPython asks the module whether it may, but only for a subinterpreter that is isolated.
+        if !cpython::thread::is_in_main_interpreter(module.py()) {
+            return Err(PyImportError::new_err(
+                "module quell._quell does not support loading in subinterpreters: import quell in the main interpreter",
+            ));
+        }
         // Into the dictionary: `add` keeps an `__all__` too, and looks for it by an exception.
         module.dict().set_item("__version__", env!("CARGO_PKG_VERSION"))?;
         lazy::register(module)?;

@@ -42,6 +42,19 @@ class Asyncio:
             return True
         return False
 
+    @staticmethod
+    async def told_and_cancelled(function, tell):
+        """Starts the function, calls `tell` until it is true, cancels it in the same step; whether it was cancelled."""
+        task = asyncio.ensure_future(function())
+        while not tell():
+            await asyncio.sleep(0)
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            return True
+        return False
+
     sleep = staticmethod(asyncio.sleep)
 
 
@@ -77,6 +90,20 @@ class Trio:
                     while not when():
                         await trio.sleep(0)
                     await trio.testing.wait_all_tasks_blocked()
+                    scope.cancel()
+
+                nursery.start_soon(cancel)
+                await function()
+        return scope.cancelled_caught
+
+    @staticmethod
+    async def told_and_cancelled(function, tell):
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope() as scope:
+
+                async def cancel():
+                    while not tell():
+                        await trio.sleep(0)
                     scope.cancel()
 
                 nursery.start_soon(cancel)

@@ -15,7 +15,6 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import pytest
 import quell
 from conftest import PATIENCE, STRESS, python
 
@@ -245,19 +244,6 @@ def test_shutdown_with_interrupts_in_flight() -> None:
             for t in ts: quell.interrupt(t, Stop)
             atexit.register(lambda: [quell.interrupt(t, Stop) for t in ts])
         """)
-
-
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="needs the interpreters module of 3.12")
-def test_a_subinterpreter_is_refused_clearly() -> None:
-    module = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
-    python(f"""
-        import {module} as interpreters
-        import quell
-        other = interpreters.create()
-        program = "try:\\n import quell\\nexcept ImportError as e: assert 'subinterpreters' in str(e), e\\nelse: raise SystemError"
-        outcome = interpreters.{"exec" if sys.version_info >= (3, 13) else "run_string"}(other, program)
-        assert outcome is None, outcome
-    """)
 
 
 def test_records_of_ended_threads_are_given_up() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import quell
+import quell.threading
 from conftest import PATIENCE, STRESS, Worker
 
 pytestmark = [pytest.mark.timeout(100 * STRESS), pytest.mark.usefixtures("fast_switching")]

@@ -3,9 +3,16 @@
 use std::time::Duration;
 
 use pyo3::ffi;
+use pyo3::prelude::*;
 
 use super::frame::Frame;
 use super::layout::{self, read};
+
+/// Whether the calling thread runs the process's first interpreter.
+pub(crate) fn is_in_main_interpreter(_py: Python<'_>) -> bool {
+    // SAFETY: both return what lives as long as the interpreter, which the calling thread is attached to.
+    unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() }
+}
 
 /// A thread state. Valid only while the GIL is held: whoever stores one must find it again by its id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
