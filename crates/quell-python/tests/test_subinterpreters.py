@@ -78,7 +78,6 @@ def test_who_runs_another_interpreters_code_is_interrupted_when_it_is_back(kind:
     def work():
         try:
             run(other, f"import os; os.write({done}, b'x'); assert os.read({reader}, 1) == b'x'")
-            log.append("back")
             while True: pass
         except Stop:
             log.append("stopped")
@@ -92,12 +91,12 @@ def test_who_runs_another_interpreters_code_is_interrupted_when_it_is_back(kind:
     thread.start()
     send(thread)
     thread.join()
-    assert log == ["back", "stopped"], log
+    assert log == ["stopped"], log
     sender = threading.Thread(target=send, args=(threading.main_thread(),))
     sender.start()
     work()
     sender.join()
-    assert log == ["back", "stopped"] * 2, log
+    assert log == ["stopped"] * 2, log
     """,
         kind,
     )
@@ -130,34 +129,6 @@ def test_a_thread_of_another_interpreter_is_nobody(kind: str) -> None:
     assert quell.set_async_exc(ident, Stop) == 0
     os.write(end, b"x")
     run(other, "thread.join()")
-    """,
-        kind,
-    )
-
-
-@each_kind
-def test_a_child_of_a_fork_beside_another_interpreter_goes_on(kind: str) -> None:
-    program(
-        """
-    other = create(KIND)
-    run(other, "import threading")
-    q = quell.Queue()
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            timer = threading.Timer(0.01, lambda: quell.interrupt_main(Stop))
-            timer.start()
-            q.get()
-        except Stop:
-            try:
-                with quell.timeout(0.01):
-                    while True: pass
-            except quell.Timeout:
-                code = 7
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     """,
         kind,
     )
