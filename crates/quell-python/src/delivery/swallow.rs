@@ -124,8 +124,13 @@ unsafe fn PyCell_GET(cell: *mut ffi::PyObject) -> *mut ffi::PyObject {
 }
 
 fn swallows(py: Python<'_>, frame: Frame, code: Code) -> bool {
-    // The last one shows the warnings of C code, among them those of finalizers.
-    if code.is_named(c"__del__") || closes_generator(frame) || code.is_named(c"_showwarnmsg") {
+    // The third one shows the warnings of C code, among them those of finalizers. What leaves the last one becomes a
+    // RuntimeError up to 3.11.
+    if code.is_named(c"__del__")
+        || closes_generator(frame)
+        || code.is_named(c"_showwarnmsg")
+        || cfg!(not(Py_3_12)) && code.is_named(c"__set_name__")
+    {
         return true;
     }
     let arguments = Arguments { frame, code }.all();
