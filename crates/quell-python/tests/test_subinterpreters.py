@@ -111,14 +111,17 @@ def test_a_thread_of_another_interpreter_is_nobody(kind: str) -> None:
     other = create(KIND)
     reader, writer = os.pipe()
     ended, end = os.pipe()
-    run(other, f'''if True:
+    source = f'''if True:
         import os, threading
         def work():
             os.write({writer}, threading.get_ident().to_bytes(8, "little"))
             os.read({ended}, 1)
         thread = threading.Thread(target=work)
         thread.start()
-    ''')
+        thread.join()
+    '''
+    host = threading.Thread(target=run, args=(other, source))
+    host.start()
     ident = int.from_bytes(os.read(reader, 8), "little")
     try:
         quell.interrupt(ident, Stop)
@@ -128,7 +131,7 @@ def test_a_thread_of_another_interpreter_is_nobody(kind: str) -> None:
         raise SystemError("found")
     assert quell.set_async_exc(ident, Stop) == 0
     os.write(end, b"x")
-    run(other, "thread.join()")
+    host.join()
     """,
         kind,
     )
