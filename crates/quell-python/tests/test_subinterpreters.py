@@ -132,6 +132,8 @@ def test_a_thread_of_another_interpreter_is_nobody(kind: str) -> None:
     assert quell.set_async_exc(ident, Stop) == 0
     os.write(end, b"x")
     host.join()
+    # CPython 3.11 does not come to its end, with quell or without, while there is another interpreter that had threads.
+    os._exit(0)
     """,
         kind,
     )
