@@ -184,3 +184,42 @@ fn an_unmasked_stretch_lets_in_and_is_undone() {
     assert!(quell::checkpoint().is_ok());
     assert_eq!(me.withdraw_all(), 1);
 }
+
+/// Who looks from outside sees how deep a thread is in masks, and what is pending, also of one that was in a mask before it was known.
+#[test]
+fn others_see_masks_and_what_is_pending() {
+    let (inside, leave) = (Arc::new(Event::new()), Arc::new(Event::new()));
+    let handle = Arc::new(std::sync::OnceLock::new());
+    let target = {
+        let (inside, leave, handle) = (inside.clone(), leave.clone(), handle.clone());
+        std::thread::spawn(move || {
+            quell::enter_mask();
+            let _shields = (quell::shield(), quell::shield());
+            handle.set(quell::current()).unwrap();
+            inside.set();
+            leave.wait().unwrap();
+            let me = quell::current();
+            let open = quell::unmask();
+            assert_eq!((me.mask_depth(), me.shield_depth()), (0, 0));
+            assert!(quell::checkpoint().is_err());
+            drop(open);
+            (me.mask_depth(), me.shield_depth())
+        })
+    };
+    inside.wait().unwrap();
+    let thread = handle.get().unwrap();
+    assert_eq!((thread.mask_depth(), thread.shield_depth()), (1, 2));
+    let pending = || {
+        let mut reasons = Vec::new();
+        while !thread.look_at_pending(|it| reasons.extend(it.downcast_ref::<u32>().copied())) {}
+        reasons
+    };
+    assert_eq!(pending(), []);
+    thread.interrupt(Interrupt::new(1_u32));
+    let second = thread.interrupt(Interrupt::new(2_u32));
+    assert_eq!(pending(), [1, 2]);
+    second.withdraw();
+    assert_eq!(pending(), [1]);
+    leave.set();
+    assert_eq!(target.join().unwrap(), (1, 2));
+}

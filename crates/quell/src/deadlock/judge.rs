@@ -171,7 +171,7 @@ pub(crate) fn want<'a>(
         place: Place::of(location),
         since: Instant::now(),
         limited: wait.deadline.is_some(),
-        may_fail: wait.interruptible && local(|l| l.shield.get()) == 0,
+        may_fail: wait.interruptible && local(|l| l.shield()) == 0,
         number: 0,
         leaving: false,
         judging: false,

@@ -1,6 +1,7 @@
 //! Masks and shields: where a pending interrupt may be delivered. Two depth counters of the current thread.
 //!
-//! Only the owner reads and writes them, so they are plain cells in its thread-local state.
+//! They decide for the owner alone, so they are plain cells in its thread-local state. A copy stands in its handle, for whoever
+//! looks from outside.
 
 use super::{Interrupted, checkpoint};
 use crate::thread::local;
@@ -116,7 +117,11 @@ impl Drop for ShieldGuard {
 /// ```
 #[inline]
 pub fn unmask() -> UnmaskGuard {
-    let depths = local(|l| (l.mask.replace(0), l.shield.replace(0)));
+    let depths = local(|l| {
+        let depths = (l.mask(), l.shield());
+        l.set_depths(0, 0);
+        depths
+    });
     UnmaskGuard { mask: depths.0, shield: depths.1, here: PhantomData }
 }
 
@@ -132,17 +137,14 @@ pub struct UnmaskGuard {
 impl Drop for UnmaskGuard {
     #[inline]
     fn drop(&mut self) {
-        local(|l| {
-            l.mask.set(self.mask);
-            l.shield.set(self.shield);
-        });
+        local(|l| l.set_depths(self.mask, self.shield));
     }
 }
 
 /// Enters a mask without a guard, for embedders with a block structure of their own. Pair it with [`leave_mask`].
 #[inline]
 pub fn enter_mask() {
-    local(|l| l.mask.set(l.mask.get() + 1));
+    local(|l| l.set_depths(l.mask() + 1, l.shield()));
 }
 
 /// Leaves a mask entered with [`enter_mask`]. Delivers nothing: call [`checkpoint`](crate::checkpoint) after it.
@@ -151,13 +153,16 @@ pub fn enter_mask() {
 /// If the thread is in no mask.
 #[inline]
 pub fn leave_mask() {
-    local(|l| l.mask.set(l.mask.get().checked_sub(1).expect("leave_mask() without enter_mask()")));
+    local(|l| {
+        let left = l.mask().checked_sub(1).expect("leave_mask() without enter_mask()");
+        l.set_depths(left, l.shield());
+    });
 }
 
 /// Enters a shield without a guard, for embedders with a block structure of their own. Pair it with [`leave_shield`].
 #[inline]
 pub fn enter_shield() {
-    local(|l| l.shield.set(l.shield.get() + 1));
+    local(|l| l.set_depths(l.mask(), l.shield() + 1));
 }
 
 /// Leaves a shield entered with [`enter_shield`]. Delivers nothing: call [`checkpoint`](crate::checkpoint) after it.
@@ -167,18 +172,19 @@ pub fn enter_shield() {
 #[inline]
 pub fn leave_shield() {
     local(|l| {
-        l.shield.set(l.shield.get().checked_sub(1).expect("leave_shield() without enter_shield()"));
+        let left = l.shield().checked_sub(1).expect("leave_shield() without enter_shield()");
+        l.set_depths(l.mask(), left);
     });
 }
 
 /// How many masks the current thread is in.
 #[inline]
 pub fn mask_depth() -> u32 {
-    local(|l| l.mask.get())
+    local(|l| l.mask())
 }
 
 /// How many shields the current thread is in.
 #[inline]
 pub fn shield_depth() -> u32 {
-    local(|l| l.shield.get())
+    local(|l| l.shield())
 }

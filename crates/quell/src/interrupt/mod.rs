@@ -38,7 +38,8 @@
 //! An interrupt can be aimed at a [`Scope`], a stretch of the thread's run; it is then delivered inside or not at all.
 //! That is a second handshake, between the sender and the target as it leaves; it is described in `scope`.
 //!
-//! Nothing a user supplied (a reason, a drop handler) is run under the slot's lock.
+//! Nothing a user supplied (a reason, a drop handler) is run under the slot's lock, but for what an embedder
+//! [looks](crate::Thread::look_at_pending) with.
 
 mod error;
 mod fate;

@@ -43,7 +43,7 @@ fn deliver() -> Result<(), Interrupted> {
 /// For embedders that raise it in a way of their own; others use [`checkpoint`]. With `where_blocked`, as a wait would:
 /// a mask does not hold there, a shield does.
 pub fn take_pending(where_blocked: bool) -> Option<Interrupt> {
-    let (masked, shielded) = local(|l| (l.mask.get() > 0, l.shield.get() > 0));
+    let (masked, shielded) = local(|l| (l.mask() > 0, l.shield() > 0));
     if shielded || (masked && !where_blocked) {
         return None;
     }

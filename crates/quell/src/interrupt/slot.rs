@@ -187,6 +187,12 @@ impl Slot {
         announce_all(taken);
     }
 
+    /// Shows what is pending to `look`, which only looks. False: somebody is changing it. Any thread.
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub(crate) fn look(&self, look: impl FnMut(&Interrupt)) -> bool {
+        self.fifo.try_lock().map(|fifo| fifo.iter().for_each(look)).is_some()
+    }
+
     /// Takes all of them out. Any thread.
     pub(crate) fn withdraw_all(&self) -> usize {
         let mut fifo = self.fifo.lock();

@@ -236,6 +236,12 @@ impl<T> Short<T> {
         ShortGuard { short: self }
     }
 
+    /// Takes the lock if nobody has it.
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub(crate) fn try_lock(&self) -> Option<ShortGuard<'_, T>> {
+        self.raw.try_lock().then(|| ShortGuard { short: self })
+    }
+
     /// The guard that was forgotten, for fork.
     ///
     /// # Safety

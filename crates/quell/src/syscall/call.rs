@@ -34,7 +34,7 @@ pub(super) fn caller<R>(wait: &Wait, f: impl FnOnce(&Caller<'_>) -> R) -> R {
         current();
     }
     let run = |me: &Thread| {
-        let interruptible = wait.interruptible && local(|l| l.shield.get()) == 0;
+        let interruptible = wait.interruptible && local(|l| l.shield()) == 0;
         let mut hears = if interruptible { PENDING } else { 0 };
         if wait.signals {
             hears |= NUDGED;

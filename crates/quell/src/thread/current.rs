@@ -17,8 +17,8 @@ pub(crate) struct Local {
     thread: Cell<*const ()>,
     /// The thread's id; 0 before the first use.
     id: Cell<u64>,
-    pub(crate) mask: Cell<u32>,
-    pub(crate) shield: Cell<u32>,
+    mask: Cell<u32>,
+    shield: Cell<u32>,
 }
 
 impl Local {
@@ -28,6 +28,37 @@ impl Local {
             id: Cell::new(0),
             mask: Cell::new(0),
             shield: Cell::new(0),
+        }
+    }
+
+    /// How many masks the thread is in.
+    #[inline]
+    pub(crate) fn mask(&self) -> u32 {
+        self.mask.get()
+    }
+
+    /// How many shields the thread is in.
+    #[inline]
+    pub(crate) fn shield(&self) -> u32 {
+        self.shield.get()
+    }
+
+    /// The thread is in so many from now on.
+    #[inline]
+    pub(crate) fn set_depths(&self, mask: u32, shield: u32) {
+        self.mask.set(mask);
+        self.shield.set(shield);
+        self.show_depths();
+    }
+
+    /// Copies both to where others can see them.
+    #[inline]
+    fn show_depths(&self) {
+        let raw = self.thread.get();
+        if !raw.is_null() {
+            // SAFETY: as in `registered`.
+            let thread = ManuallyDrop::new(unsafe { Thread::from_raw(raw) });
+            thread.show_depths(self.mask.get(), self.shield.get());
         }
     }
 }
@@ -139,6 +170,7 @@ fn set(thread: &Thread) {
     local(|l| {
         l.thread.set(raw);
         l.id.set(thread.id().get().get());
+        l.show_depths();
     });
 }
 

@@ -15,6 +15,8 @@ use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// A thread's number. Never reused within a process, and never zero.
@@ -66,6 +68,15 @@ struct Inner {
     cpu: CpuClock,
     calls: Calls,
     record: Record,
+    depths: Depths,
+}
+
+/// How many masks and shields a thread is in, for who looks from outside. std's atomics also in models, and Relaxed: nothing is
+/// decided by them.
+#[derive(Default)]
+struct Depths {
+    mask: AtomicU32,
+    shield: AtomicU32,
 }
 
 impl Thread {
@@ -85,6 +96,7 @@ impl Thread {
                 cpu: CpuClock::new(),
                 calls: Calls::new(),
                 record: Record::new(),
+                depths: Depths::default(),
             }),
         }
     }
@@ -160,6 +172,49 @@ impl Thread {
     #[inline]
     pub fn has_pending(&self) -> bool {
         self.inner.slot.has_pending()
+    }
+
+    /// Shows `look` what is pending, first in line first. False: the list is being changed in this moment, and nothing was shown;
+    /// so this waits for nobody. For embedders that show what their threads do.
+    ///
+    /// `look` is called under the lock of the list: it only looks, and uses nothing of quell.
+    ///
+    /// ```
+    /// use quell::Interrupt;
+    ///
+    /// let me = quell::current();
+    /// let receipt = me.interrupt(Interrupt::new("stop"));
+    /// let mut reasons = Vec::new();
+    /// assert!(me.look_at_pending(|interrupt| reasons.extend(interrupt.downcast_ref::<&str>().copied())));
+    /// assert_eq!(reasons, ["stop"]);
+    /// receipt.withdraw();
+    /// ```
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub fn look_at_pending(&self, look: impl FnMut(&Interrupt)) -> bool {
+        self.inner.slot.look(look)
+    }
+
+    /// How many [masks](crate::mask) the thread is in. Out of date as soon as it is known, unless the thread asks.
+    ///
+    /// ```
+    /// let _mask = quell::mask();
+    /// let me = quell::current();
+    /// assert_eq!((me.mask_depth(), me.shield_depth()), (1, 0));
+    /// ```
+    pub fn mask_depth(&self) -> u32 {
+        self.inner.depths.mask.load(Relaxed)
+    }
+
+    /// The same of [shields](crate::shield).
+    pub fn shield_depth(&self) -> u32 {
+        self.inner.depths.shield.load(Relaxed)
+    }
+
+    /// The thread itself says how many.
+    #[inline]
+    pub(super) fn show_depths(&self, mask: u32, shield: u32) {
+        self.inner.depths.mask.store(mask, Relaxed);
+        self.inner.depths.shield.store(shield, Relaxed);
     }
 
     /// Takes back everything that is pending, and says how many that were.

@@ -161,7 +161,7 @@ impl Builder {
             Masks::None => (0, 0),
             Masks::Masked => (1, 0),
             Masks::Shielded => (0, 1),
-            Masks::Inherited => local(|l| (l.mask.get().min(1), l.shield.get().min(1))),
+            Masks::Inherited => local(|l| (l.mask().min(1), l.shield().min(1))),
         };
         let thread = Thread::unattached(self.name.clone());
         prepare(&thread);
@@ -180,10 +180,7 @@ impl Builder {
                 // First, so that it is dropped last.
                 let end = end;
                 attach(&end.thread);
-                local(|l| {
-                    l.mask.set(mask);
-                    l.shield.set(shield);
-                });
+                local(|l| l.set_depths(mask, shield));
                 let result = catch_unwind(AssertUnwindSafe(f));
                 *packet.lock() = Some(result);
                 // If nobody joins, the result is dropped here, by the thread itself, which still can be interrupted.

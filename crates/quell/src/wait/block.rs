@@ -25,7 +25,7 @@ pub(crate) fn block(
     if done() {
         return Ok(());
     }
-    let interruptible = wait.interruptible && local(|l| l.shield.get()) == 0;
+    let interruptible = wait.interruptible && local(|l| l.shield()) == 0;
     let awake = Blocked::enter(me);
     let mut why = Parked::Woken;
     loop {
