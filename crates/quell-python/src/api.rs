@@ -5,9 +5,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt};
 use quell::{Outcome, Receipt};
 
+use crate::delivery::want::{Kind, What};
 use crate::delivery::{self, Options, Target};
 use crate::lazy::Part;
-use crate::primitives::wait::{Patience, block};
+use crate::primitives::wait::{Patience, block_for};
 
 /// What became of an interrupt: returned by interrupt() and interrupt_main().
 ///
@@ -16,7 +17,7 @@ use crate::primitives::wait::{Patience, block};
 ///     delivery = quell.interrupt(thread)
 ///     if not delivery.wait(1) and delivery.withdraw():
 ///         print("it was not to be reached within a second, and will not be interrupted any more")
-#[pyclass(frozen, module = "quell", name = "Delivery")]
+#[pyclass(frozen, weakref, module = "quell", name = "Delivery")]
 pub struct Delivery(Receipt);
 
 #[pymethods]
@@ -46,7 +47,10 @@ impl Delivery {
         let timeout = timeout.map_or(std::ptr::null_mut(), |given| given.as_ptr());
         // SAFETY: attached; an argument of the running call, or null.
         let patience = unsafe { Patience::of_wait(timeout) }?;
-        Ok(block(py, &self.0, patience.deadline(), |wait| self.0.wait_with(wait))?.is_some())
+        let what = What::value(Kind::Delivery, self);
+        let waited =
+            block_for(py, &self.0, what, patience.deadline(), |wait| self.0.wait_with(wait));
+        Ok(waited?.is_some())
     }
 
     /// Take the interrupt back. True: it was still pending, and will never be raised. False: it has already ended, as `state`

@@ -4,7 +4,7 @@
 
 use std::ffi::CStr;
 
-use pyo3::exceptions::{PyBaseException, PyTimeoutError};
+use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTimeoutError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -101,6 +101,13 @@ exception!(
     "quell.MemoryLimit",
     |py| limit_type(py).clone(),
     "The process used more memory than it may. `limit` and `used` are bytes."
+);
+
+exception!(
+    deadlock_type,
+    "quell.Deadlock",
+    |py| py.get_type::<PyRuntimeError>(),
+    "Threads wait for each other in a circle, so that none can go on. `threads` has a ThreadInfo of each: it waits for what the next one holds, and the last for what the first one holds, whose wait closed the circle."
 );
 
 /// Exports of this file.

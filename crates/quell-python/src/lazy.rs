@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyModule};
 
-use crate::{api, exceptions, executor, patch, primitives, scopes};
+use crate::{api, deadlock, exceptions, executor, look, patch, primitives, scopes};
 
 type Export = fn(&Bound<'_, PyModule>) -> PyResult<()>;
 
@@ -52,6 +52,8 @@ fn parts() -> impl Iterator<Item = &'static Part> {
         &executor::PARTS,
         &api::PARTS,
         &patch::PARTS,
+        &look::PARTS,
+        &deadlock::PARTS,
     ]
     .into_iter()
     .flatten()
@@ -99,8 +101,13 @@ fn _attribute<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     let Some((value, Part { public: true, .. })) = find(py, name)? else {
         return Err(unknown("quell", name));
     };
-    let modules = py.import("sys")?.getattr("modules")?;
-    if let Some(package) = modules.cast::<PyDict>()?.get_item("quell")? {
+    // Without an import, which the end of the interpreter allows no more.
+    // SAFETY: attached; borrowed from the module `sys`, or null.
+    let modules =
+        unsafe { Bound::from_borrowed_ptr_or_opt(py, ffi::PySys_GetObject(c"modules".as_ptr())) };
+    if let Some(modules) = modules.as_ref().and_then(|modules| modules.cast::<PyDict>().ok())
+        && let Some(package) = modules.get_item("quell")?
+    {
         package.setattr(name, &value)?;
     }
     Ok(value)

@@ -2,20 +2,24 @@
 //!
 //! [`cpython`] reads the interpreter's private records, [`delivery`] brings an interrupt to a Python thread,
 //! [`exceptions`] has the types, [`api`] the functions that send; [`primitives`] are the locks and queues, [`scopes`] the
-//! blocks that mask or time out, [`executor`] runs tasks, [`run`] is the command. Each exports its part of the native module itself, most of it when somebody
+//! blocks that mask or time out, [`executor`] runs tasks, [`look`] shows what every thread does, [`deadlock`] finds those that wait
+//! for each other, [`run`] is the command. Each exports its part of the native module itself, most of it when somebody
 //! first asks for it ([`lazy`]).
 
 mod api;
 mod at_exit;
 pub mod cpython;
+mod deadlock;
 pub mod delivery;
 pub mod exceptions;
 mod executor;
 mod fork;
 mod lazy;
+mod look;
 mod native;
 pub mod patch;
 mod primitives;
+mod procfs;
 pub mod run;
 mod scopes;
 

@@ -110,10 +110,13 @@ class Thread(_threading.Thread):
         """Start the thread, and wait until it has begun: a moment in which nothing interrupts the caller."""
         if self._ended is None:
             self._ended = Event()
+            self._ended._is_end(False)
         with _shield():
             super().start()
 
     def _bootstrap(self) -> None:
+        if self._ended is not None:
+            self._ended._is_end(True)
         try:
             super()._bootstrap()  # type: ignore[misc]
         finally:

@@ -5,6 +5,7 @@ use std::ffi::{c_int, c_void};
 use pyo3::ffi;
 
 use super::layout::{self, read};
+use super::snapshot::Frame as Place;
 
 /// A code object, borrowed: valid while somebody owns the object and the GIL is held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +61,18 @@ impl Code {
     /// The byte offset of the instruction at this address.
     pub(crate) fn offset_of(self, instruction: usize) -> i32 {
         instruction.wrapping_sub(self.first_instruction()) as isize as i32
+    }
+
+    /// Where in the program the instruction at this byte offset is.
+    pub(crate) fn place(self, offset: c_int) -> Place {
+        // SAFETY: a live code object; any offset is answered, with a negative line where none is known.
+        let line = unsafe { PyCode_Addr2Line(self.0, offset) };
+        let first: c_int = self.field(layout::CO_FIRSTLINENO);
+        Place {
+            function: text(self.qualname()),
+            file: text(self.field(layout::CO_FILENAME)),
+            line: if line < 0 { first } else { line }.max(0).cast_unsigned(),
+        }
     }
 
     /// `co_flags`.
@@ -195,7 +208,31 @@ pub(crate) fn request_extra_index(free: unsafe extern "C" fn(*mut c_void)) -> is
     unsafe { request_index(free) }
 }
 
+/// A str as text; what UTF-8 cannot hold is escaped.
+pub(crate) fn text(object: *mut ffi::PyObject) -> String {
+    // SAFETY: a live str and the GIL. No Python code runs: the codec and its way with errors are the interpreter's own.
+    unsafe {
+        let mut length = 0;
+        let utf8 = ffi::PyUnicode_AsUTF8AndSize(object, &raw mut length);
+        if !utf8.is_null() {
+            let bytes = std::slice::from_raw_parts(utf8.cast::<u8>(), length as usize);
+            return String::from_utf8_lossy(bytes).into_owned();
+        }
+        ffi::PyErr_Clear();
+        let (codec, errors) = (c"utf-8".as_ptr(), c"backslashreplace".as_ptr());
+        let bytes = ffi::PyUnicode_AsEncodedString(object, codec, errors);
+        if bytes.is_null() {
+            ffi::PyErr_Clear();
+            return String::from("?");
+        }
+        let text = String::from_utf8_lossy(bytes_of(bytes)).into_owned();
+        ffi::Py_DECREF(bytes);
+        text
+    }
+}
+
 unsafe extern "C" {
+    fn PyCode_Addr2Line(code: *mut ffi::PyCodeObject, offset: c_int) -> c_int;
     fn PyCode_GetCode(code: *mut ffi::PyCodeObject) -> *mut ffi::PyObject;
 
     #[cfg_attr(Py_3_12, link_name = "PyUnstable_Eval_RequestCodeExtraIndex")]

@@ -7,6 +7,7 @@ use pyo3::ffi;
 
 use super::code::Code;
 use super::layout::{self, read};
+use super::snapshot::Frame as Place;
 
 /// A frame of the interpreter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,8 +86,20 @@ impl Frame {
     /// The code the frame runs. None for the few frames that run none of the program's: from 3.12 the interpreter puts one
     /// below an `__init__` that it calls itself, whose code object is one of its constants, in read-only memory.
     pub(crate) fn code(self) -> Option<Code> {
-        let code = layout::untagged(self.field(layout::F_CODE));
-        Code::from_object(code as *mut ffi::PyObject).filter(|code| !code.is_constant())
+        Code::from_object(self.code_address() as *mut ffi::PyObject)
+            .filter(|code| !code.is_constant())
+    }
+
+    /// Where the code object stands that the frame runs.
+    #[inline]
+    pub(crate) fn code_address(self) -> usize {
+        layout::untagged(self.field(layout::F_CODE))
+    }
+
+    /// Where in the program it is. None for the few frames that run none of the program's code.
+    pub(crate) fn place(self) -> Option<Place> {
+        let code = self.code()?;
+        Some(code.place(code.offset_of(self.instruction())))
     }
 
     /// The byte offset of the instruction the frame is at; negative before the first one.

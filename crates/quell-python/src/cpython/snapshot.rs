@@ -103,13 +103,31 @@ fn runs_a_constant(memory: &Memory, frame: usize) -> bool {
     flags.is_some_and(|flags| super::code::is_constant(flags as i32))
 }
 
+/// Where the instruction at an address is, if a code object stands at `code`, as it did when somebody ran it, and has such an
+/// instruction.
+pub(crate) fn place(code: usize, instruction: usize) -> Option<Frame> {
+    /// Of an object in use. What is free has the address of other memory in this place, or a pattern.
+    const MOST_REFERENCES: u64 = 0xffff_ffff;
+    let memory = Memory::open()?;
+    let references = memory.u64(code)?;
+    // How many units it has follows the type.
+    let units = memory.u64(code + 2 * size_of::<usize>())? as usize;
+    let first = code + layout::CO_CODE;
+    let known = (1..=MOST_REFERENCES).contains(&references)
+        && (first..first.saturating_add(units.saturating_mul(2))).contains(&instruction);
+    if known { at(&memory, code, instruction) } else { None }
+}
+
 fn frame(memory: &Memory, frame: usize) -> Option<Frame> {
     let code = layout::untagged(memory.pointer(frame + layout::F_CODE)?);
+    at(memory, code, memory.pointer(frame + layout::F_INSTR)?)
+}
+
+fn at(memory: &Memory, code: usize, at: usize) -> Option<Frame> {
     // The type pointer follows the reference count.
     if memory.pointer(code + size_of::<usize>())? != &raw const ffi::PyCode_Type as usize {
         return None;
     }
-    let at = memory.pointer(frame + layout::F_INSTR)?;
     let unit = at.wrapping_sub(code + layout::CO_CODE) as isize / 2;
     let first_line = memory.u32(code + layout::CO_FIRSTLINENO)? as i32;
     let line = usize::try_from(unit)

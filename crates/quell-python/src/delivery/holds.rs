@@ -19,12 +19,13 @@ use crate::cpython::frame::Frame;
 use crate::cpython::thread::ThreadState;
 
 /// A lock or a permit that was acquired, and where.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Hold {
     key: *const (),
-    /// Addresses of the frame that acquired, and of the instruction it was at.
+    /// Addresses of the frame that acquired, of the instruction it was at, and of the code that it runs.
     frame: usize,
     instruction: usize,
+    code: usize,
 }
 
 // SAFETY: the key is compared, never followed.
@@ -34,14 +35,20 @@ impl Hold {
     /// A hold of the calling thread, whose state this is, acquired by its running frame.
     #[inline]
     pub(super) fn here(key: *const (), thread: ThreadState) -> Self {
-        let (frame, instruction) =
-            thread.top().map_or((0, 0), |frame| (frame.address(), frame.instruction()));
-        Self { key, frame, instruction }
+        let (frame, instruction, code) = thread.top().map_or((0, 0, 0), |frame| {
+            (frame.address(), frame.instruction(), frame.code_address())
+        });
+        Self { key, frame, instruction, code }
     }
 
     #[inline]
-    pub(super) fn key(&self) -> *const () {
+    pub(crate) fn key(&self) -> *const () {
         self.key
+    }
+
+    /// The instruction that acquired, and the code it is in: of a function that has returned, that may be gone.
+    pub(crate) fn place(&self) -> (usize, usize) {
+        (self.code, self.instruction)
     }
 
     /// The frame and the call in it that acquired, if an exception in the thread with this stack gives back what it has

@@ -31,12 +31,13 @@ pub(crate) mod gil_cell;
 mod holds;
 mod impersonate;
 mod knock;
-mod reason;
-mod record;
+pub(crate) mod reason;
+pub(crate) mod record;
 mod signal;
 mod swallow;
 mod target;
 mod unraisable;
+pub(crate) mod want;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -50,6 +51,7 @@ pub use holds::Hold;
 pub use knock::Knock;
 pub use reason::Admit;
 pub use record::{Unheld, current_thread};
+pub(crate) use signal::main_ident;
 pub use target::{Target, main_target, target_by_ident, targets};
 
 use crate::cpython::thread::ThreadState;
@@ -339,12 +341,12 @@ impl Me<'_> {
 }
 
 /// How the calling thread may wait: not for interrupts while a hold is not covered, and with an eye on signals in the
-/// main thread.
+/// main thread. (With an eye on nudges everywhere while deadlocks are looked for.)
 pub fn wait_options(py: Python<'_>, deadline: Option<Instant>) -> PyResult<Wait> {
     let record = Record::current(py);
     let interruptible = holds::covered(py, record)? && !swallow::would_swallow(py, record);
     // The thread that would end the wait needs the GIL, which takes longer to come by than a moment's look.
-    let signals = signal::runs_handlers();
+    let signals = signal::runs_handlers() || want::is_detecting();
     Ok(Wait { deadline, interruptible, signals, at_once: true, ..Wait::new() })
 }
 

@@ -17,7 +17,7 @@ pub trait Admit: Send + Sync {
 }
 
 /// The reason of an interrupt sent from Python.
-pub(super) struct Reason {
+pub(crate) struct Reason {
     /// Given away at delivery, so that nothing here keeps the exception and its frames alive.
     exception: GilCell<Option<Py<PyAny>>>,
     admit: Option<Arc<dyn Admit>>,
@@ -46,6 +46,17 @@ impl Reason {
 
     pub(super) fn put_back(&self, py: Python<'_>, exception: Py<PyAny>) {
         self.exception.with(py, |slot| *slot = Some(exception));
+    }
+
+    /// The name of the exception's class.
+    pub(crate) fn name(&self, py: Python<'_>) -> Option<String> {
+        self.exception.with(py, |slot| {
+            let class = slot.as_ref()?.bind(py).get_type();
+            // SAFETY: a live type, whose name lives as long; of one that was made in Python, without its module.
+            let name = unsafe { std::ffi::CStr::from_ptr((*class.as_type_ptr()).tp_name) };
+            let name = name.to_string_lossy();
+            Some(name.rsplit('.').next().unwrap_or_default().to_owned())
+        })
     }
 
     pub(super) fn is_admitted(&self, py: Python<'_>) -> bool {

@@ -24,10 +24,11 @@ use super::gate::{self, Arming};
 use super::gil_cell::GilCell;
 use super::holds::Hold;
 use super::reason::Reason;
+use super::want::Want;
 use crate::cpython::thread::ThreadState;
 
 /// One Python thread.
-pub(super) struct Record {
+pub(crate) struct Record {
     thread: Thread,
     tstate_id: u64,
     ident: u64,
@@ -38,6 +39,10 @@ pub(super) struct Record {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) holds: Vec<Hold>,
+    /// What it waits for, while it sleeps.
+    pub(super) want: Option<Want>,
+    /// It is asking somebody what to do about a deadlock.
+    judging: bool,
     pub(super) arming: Arming,
     pub(super) options: Options,
     /// The interrupt that was raised last, without its exception, and the number its exception carries.
@@ -78,7 +83,7 @@ const MARK: &str = "__quell_serial__";
 impl Record {
     /// The calling thread's record.
     #[inline]
-    pub(super) fn current(py: Python<'_>) -> &Record {
+    pub(crate) fn current(py: Python<'_>) -> &Record {
         Self::of_current(py, ThreadState::current())
     }
 
@@ -157,22 +162,22 @@ impl Record {
         record
     }
 
-    pub(super) fn thread(&self) -> &Thread {
+    pub(crate) fn thread(&self) -> &Thread {
         &self.thread
     }
 
     #[inline]
-    pub(super) fn tstate_id(&self) -> u64 {
+    pub(crate) fn tstate_id(&self) -> u64 {
         self.tstate_id
     }
 
     #[inline]
-    pub(super) fn ident(&self) -> u64 {
+    pub(crate) fn ident(&self) -> u64 {
         self.ident
     }
 
     /// The thread's state in the interpreter, if the thread has not ended.
-    pub(super) fn thread_state(&self) -> Option<ThreadState> {
+    pub(crate) fn thread_state(&self) -> Option<ThreadState> {
         ThreadState::find(self.tstate_id)
     }
 
@@ -224,6 +229,25 @@ impl Record {
     #[inline(always)]
     pub(super) fn unhold_newest(&self, py: Python<'_>, key: *const ()) -> bool {
         self.state(py, |s| s.holds.pop_if(|hold| hold.key() == key).is_some())
+    }
+
+    /// The holds, the oldest first.
+    pub(crate) fn holds(&self, py: Python<'_>) -> Vec<Hold> {
+        self.state(py, |s| s.holds.clone())
+    }
+
+    /// What the thread waits for, if it does. `f` runs no Python code, and drops no object.
+    pub(crate) fn want<R>(&self, py: Python<'_>, f: impl FnOnce(&mut Want) -> R) -> Option<R> {
+        self.state(py, |s| s.want.as_mut().map(f))
+    }
+
+    /// Whether the thread is asking what to do about a deadlock.
+    pub(crate) fn is_judging(&self, py: Python<'_>) -> bool {
+        self.state(py, |s| s.judging)
+    }
+
+    pub(crate) fn set_judging(&self, py: Python<'_>, judging: bool) {
+        self.state(py, |s| s.judging = judging);
     }
 
     // ---- delivery, by the thread itself
@@ -321,6 +345,16 @@ pub enum Unheld {
 /// The core's handle of the calling Python thread.
 pub fn current_thread(py: Python<'_>) -> Thread {
     Record::current(py).thread.clone()
+}
+
+/// The record of the thread with this state, if there is one.
+pub(crate) fn find(py: Python<'_>, tstate_id: u64) -> Option<Arc<Record>> {
+    RECORDS.with(py, |records| records.as_ref()?.get(&tstate_id).cloned())
+}
+
+/// All records, those of threads that have ended among them.
+pub(crate) fn all(py: Python<'_>) -> Vec<Arc<Record>> {
+    RECORDS.with(py, |records| records.iter().flat_map(HashMap::values).cloned().collect())
 }
 
 /// The record of the thread that holds the lock `key`.

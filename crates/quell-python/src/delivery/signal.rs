@@ -248,7 +248,7 @@ impl Drop for Shut {
 }
 
 /// `threading.get_ident()` of the main thread.
-pub(super) fn main_ident() -> u64 {
+pub(crate) fn main_ident() -> u64 {
     let known = MAIN.load(GIL);
     if known != 0 {
         return known;

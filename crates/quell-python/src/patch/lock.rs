@@ -18,6 +18,7 @@ use crate::cpython::frame::Frame;
 use crate::cpython::layout::read;
 use crate::cpython::thread::ThreadState;
 use crate::delivery::gil_cell::GilCell;
+use crate::delivery::want::{self, Kind, What};
 use crate::primitives::call::{Obj, boolean};
 use crate::primitives::wait::Patience;
 
@@ -30,7 +31,7 @@ const RLOCK_COUNT: usize = 32;
 /// `lock.acquire(blocking=True, timeout=-1)` and its other names.
 pub(super) fn acquire(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     let Some(patience) = patience(call) else { return Ok(call.original()) };
-    let taken = take(py, semaphore_of(call.slf), patience);
+    let taken = take(py, call.slf, patience);
     if taken.is_err() && joins() {
         let me = ThreadState::current().ident();
         LEFT.with(py, |left| left.push((me, call.slf as usize)));
@@ -77,7 +78,7 @@ pub(super) fn acquire_again(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     let Some(patience) = patience(call).filter(|_| owner != me) else {
         return Ok(call.original());
     };
-    if !take(py, semaphore_of(call.slf), patience)? {
+    if !take(py, call.slf, patience)? {
         return Ok(answer(py, false));
     }
     // SAFETY: as in `acquire`.
@@ -110,7 +111,8 @@ fn semaphore_of(lock: Obj) -> CSemaphore {
 }
 
 /// Takes the semaphore of a lock; false if the time is over first.
-fn take(py: Python<'_>, semaphore: CSemaphore, patience: Patience) -> PyResult<bool> {
+fn take(py: Python<'_>, lock: Obj, patience: Patience) -> PyResult<bool> {
+    let semaphore = semaphore_of(lock);
     if semaphore.try_take() {
         return Ok(true);
     }
@@ -118,7 +120,8 @@ fn take(py: Python<'_>, semaphore: CSemaphore, patience: Patience) -> PyResult<b
     let mut listens = Listens::begin(py);
     loop {
         let wait = listens.wait(deadline);
-        match py.detach(|| semaphore.wait(&wait)) {
+        let what = What::object(Kind::Standard, lock);
+        match want::during(py, what, &wait, || semaphore.wait(&wait)) {
             Ok(()) => return Ok(true),
             Err(CallError::TimedOut) => return Ok(semaphore.try_take()),
             Err(_) if semaphore.try_take() => return Ok(true),

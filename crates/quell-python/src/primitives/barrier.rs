@@ -29,6 +29,7 @@ use super::call::{self, Method, Obj, Parameters, this, throw};
 use super::wait::{Patience, Waitable};
 use super::waiters::{Ended, Occasion, Place, Waiters};
 use crate::delivery::gil_cell::GilCell;
+use crate::delivery::want::{Kind, What};
 
 /// A place where a number of threads wait for each other: none gets through before all have arrived. Then it is ready for
 /// the next round. Used like threading.Barrier.
@@ -298,6 +299,10 @@ impl Occasion for At<'_, '_> {
 }
 
 impl Waitable for Barrier {
+    fn what(&self) -> What {
+        What::value(Kind::Barrier, self)
+    }
+
     /// Who had arrived does not exist in the child, and neither does who ran the action.
     fn forget_waiters_after_fork(&self) {
         // SAFETY: called by the thread that forked, attached.

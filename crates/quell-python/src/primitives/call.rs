@@ -35,6 +35,25 @@ pub(crate) unsafe fn this<'a, T: PyClass<Frozen = True> + Sync>(slf: Obj) -> &'a
     }
 }
 
+/// The other way round: the object that a value of one of the package's classes is in, borrowed.
+#[inline]
+pub(crate) fn object_of<T: PyClass<BaseType = PyAny>>(value: &T) -> Obj {
+    const { assert!(align_of::<T>() <= align_of::<ffi::PyObject>()) };
+    let object = object_behind((&raw const *value).cast());
+    // SAFETY: attached, as all callers are; a live object and a live type.
+    debug_assert!(unsafe {
+        let class = T::type_object_raw(Python::assume_attached());
+        ffi::PyObject_TypeCheck(object, class) != 0
+    });
+    object
+}
+
+/// The same by the value's address. PyO3 puts the value of a class without a base of ours right behind the object's head.
+#[inline]
+pub(crate) fn object_behind(value: *const ()) -> Obj {
+    value.cast::<ffi::PyObject>().wrapping_sub(1).cast_mut()
+}
+
 /// A new reference to None.
 ///
 /// # Safety

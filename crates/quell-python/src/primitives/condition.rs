@@ -28,6 +28,7 @@ use super::wait::{Patience, Waitable};
 use super::waiters::{Ended, Occasion, Waiters};
 use crate::delivery;
 use crate::delivery::gil_cell::GilCell;
+use crate::delivery::want::{Kind, What};
 use crate::lazy;
 
 /// A place to wait, with a lock released, for something to change under that lock. Used like threading.Condition.
@@ -241,6 +242,10 @@ impl Waitable for Condition {
     fn forget_waiters_after_fork(&self) {
         // SAFETY: called by the thread that forked, attached.
         self.waiters.forget_others(unsafe { Python::assume_attached() });
+    }
+
+    fn what(&self) -> What {
+        What::value(Kind::Condition, self)
     }
 }
 

@@ -8,7 +8,8 @@ use quell::wait::Wait;
 
 use super::awaiting::Operation;
 use super::call::{self, Method, Obj, Parameters, answer, boolean, none, this, throw};
-use super::wait::{Patience, block};
+use super::wait::{Patience, Waitable, block};
+use crate::delivery::want::{End, Kind, What};
 
 /// A flag that threads can wait for, used like threading.Event.
 ///
@@ -17,6 +18,18 @@ use super::wait::{Patience, block};
 #[pyclass(frozen, subclass, weakref, module = "quell", name = "Event")]
 pub struct Event {
     raw: quell::sync::Event,
+    /// Of an event that stands for the end of a thread.
+    end: End,
+}
+
+impl Waitable for Event {
+    fn forget_waiters_after_fork(&self) {
+        self.raw.forget_waiters_after_fork();
+    }
+
+    fn what(&self) -> What {
+        self.end.what().unwrap_or_else(|| What::value(Kind::Event, self))
+    }
 }
 
 #[pymethods]
@@ -25,7 +38,7 @@ impl Event {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs), text_signature = "()")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { raw: quell::sync::Event::new() }
+        Self { raw: quell::sync::Event::new(), end: End::default() }
     }
 
     fn __init__(&self) {}
@@ -45,6 +58,12 @@ impl Event {
             event.get().raw.wait_async().await;
             Ok(super::awaiting::truth())
         })
+    }
+
+    /// Say that the event stands for the end of a thread: of the calling one, or of one that will say so. Who waits for it
+    /// joins that thread, for who looks.
+    fn _is_end(&self, of_caller: bool) {
+        self.end.stand_for(of_caller);
     }
 
     /// The flag survives a fork, its waiters do not.
@@ -135,7 +154,7 @@ unsafe fn wait_slow(event: &Event, timeout: Obj) -> Obj {
             Patience::Try => Ok(event.raw.is_set()),
             patience => {
                 let wait = |wait: &Wait| event.raw.wait_with(wait);
-                Ok(block(py, &event.raw, patience.deadline(), wait)?.is_some())
+                Ok(block(py, event, patience.deadline(), wait)?.is_some())
             }
         }))
     }

@@ -11,8 +11,10 @@ use quell::queue::{GetError, PutError};
 use quell::wait::{Wait, WaitError};
 use quell::{LifoQueue, Queue};
 
+use super::call::Obj;
 use super::queue::Refusal;
-use super::wait::{Patience, Waitable, block};
+use super::wait::{Patience, Waitable, block_for};
+use crate::delivery::want::{Kind, What};
 
 type Item = Py<PyAny>;
 
@@ -96,12 +98,13 @@ macro_rules! items {
 
 items!(Queue, LifoQueue);
 
-/// Puts, waiting for room. What comes back is the item, and why it was not put.
+/// Puts into `queue`, whose items these are, waiting for room. What comes back is the item, and why it was not put.
 #[cold]
 #[inline(never)]
 pub(in crate::primitives) fn put_slow(
     py: Python<'_>,
     items: &dyn Items,
+    queue: Obj,
     item: Item,
     patience: Patience,
 ) -> PyResult<Result<(), (Item, Refusal)>> {
@@ -109,7 +112,8 @@ pub(in crate::primitives) fn put_slow(
         return Ok(Err((item, Refusal::Full)));
     }
     let mut slot = Some(item);
-    let put = block(py, items, patience.deadline(), |wait| {
+    let what = What::object(Kind::Queue, queue);
+    let put = block_for(py, items, what, patience.deadline(), |wait| {
         let Some(item) = slot.take() else { return Ok(false) };
         let error = match items.put_with(item, wait) {
             Ok(()) => return Ok(true),
@@ -133,18 +137,20 @@ pub(in crate::primitives) fn put_slow(
     })
 }
 
-/// Gets, waiting for an item.
+/// Gets from `queue`, whose items these are, waiting for one.
 #[cold]
 #[inline(never)]
 pub(in crate::primitives) fn get_slow(
     py: Python<'_>,
     items: &dyn Items,
+    queue: Obj,
     patience: Patience,
 ) -> PyResult<Result<Item, Refusal>> {
     if patience == Patience::Try {
         return Ok(Err(Refusal::Empty));
     }
-    let got = block(py, items, patience.deadline(), |wait| match items.get_with(wait) {
+    let what = What::object(Kind::Queue, queue);
+    let got = block_for(py, items, what, patience.deadline(), |wait| match items.get_with(wait) {
         Ok(item) => Ok(Ok(item)),
         Err(GetError::ShutDown) => Ok(Err(Refusal::ShutDown)),
         Err(GetError::Empty | GetError::TimedOut) => Err(WaitError::TimedOut),

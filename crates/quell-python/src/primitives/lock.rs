@@ -4,6 +4,7 @@
 //! release, so a release looks for the hold where it is.
 
 use std::ffi::CStr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
@@ -15,7 +16,8 @@ use quell::wait::{Wait, WaitError};
 use super::awaiting::{self, Operation};
 use super::call::{self, Obj, runtime_error, throw};
 use super::locking::{self, Given, Locking, Yielding};
-use super::wait::Waitable;
+use super::wait::{Waitable, insist};
+use crate::delivery::want::{Kind, What};
 use crate::delivery::{self, Me, Unheld};
 use crate::lazy;
 
@@ -28,6 +30,9 @@ use crate::lazy;
 #[pyclass(frozen, weakref, module = "quell", name = "Lock")]
 pub struct Lock {
     pub(super) raw: RawLock,
+    /// Of a queue's mutex: the number of the thread whose operation has it. That is no hold: see [`queue`](super::queue). 0 of no
+    /// thread; written and read with the GIL.
+    pub(super) busy: AtomicU64,
 }
 
 impl Lock {
@@ -49,6 +54,16 @@ impl Lock {
     }
 }
 
+impl Waitable for Lock {
+    fn forget_waiters_after_fork(&self) {
+        self.raw.forget_waiters_after_fork();
+    }
+
+    fn what(&self) -> What {
+        What::value(Kind::Lock, self).or_held_by(&self.busy)
+    }
+}
+
 impl Locking for Lock {
     const ACQUIRE: &CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
         Acquire the lock, waiting for it if need be, and return True.\n\n\
@@ -61,8 +76,8 @@ impl Locking for Lock {
         If this was the last lock that the thread held, an interrupt that was deferred is raised now,\n\
         after the lock is free.";
 
-    fn raw(&self) -> &dyn Waitable {
-        &self.raw
+    fn waitable(&self) -> &dyn Waitable {
+        self
     }
 
     #[inline(always)]
@@ -123,7 +138,7 @@ impl Yielding for Lock {
 
     fn take_back(&self, py: Python<'_>, given: Given) {
         if !self.raw.try_lock() {
-            super::wait::insist(py, &self.raw, |wait| self.raw.lock_with(wait));
+            insist(py, self, |wait| self.raw.lock_with(wait));
         }
         delivery::me(py).restore(self.key(), given.count, given.holds);
     }
@@ -143,7 +158,7 @@ impl Drop for Lock {
 impl Lock {
     #[new]
     fn new() -> Self {
-        Self { raw: RawLock::new() }
+        Self { raw: RawLock::new(), busy: AtomicU64::new(0) }
     }
 
     /// Whether the lock is held by any thread.
@@ -197,6 +212,7 @@ impl Lock {
 
     fn _at_fork_reinit(&self, py: Python<'_>) {
         self.unhold_elsewhere(py);
+        self.busy.store(0, Relaxed);
         self.raw.reset_after_fork();
     }
 

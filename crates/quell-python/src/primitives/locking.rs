@@ -25,7 +25,7 @@ pub(super) trait Locking: PyClass<Frozen = True> + Sync {
     const RELEASE: &CStr;
 
     /// What is waited for.
-    fn raw(&self) -> &dyn Waitable;
+    fn waitable(&self) -> &dyn Waitable;
 
     /// Takes it for the calling thread if that needs no wait.
     fn try_lock(&self, me: Me<'_>) -> bool;
@@ -125,7 +125,7 @@ fn take_slow<L: Locking>(
     if patience == Patience::Try {
         return Ok(false);
     }
-    let taken = block(py, lock.raw(), patience.deadline(), |wait| lock.lock_with(wait))?;
+    let taken = block(py, lock.waitable(), patience.deadline(), |wait| lock.lock_with(wait))?;
     if taken.is_some() {
         noted(lock, delivery::me(py));
     }

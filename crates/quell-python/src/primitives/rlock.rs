@@ -16,6 +16,7 @@ use quell::wait::{Wait, WaitError};
 use super::call::runtime_error;
 use super::locking::{self, Given, Locking, Yielding};
 use super::wait::{Waitable, insist};
+use crate::delivery::want::{Kind, What};
 use crate::delivery::{self, Me, Unheld};
 
 /// A lock that its owner may acquire again, used like threading.RLock.
@@ -72,6 +73,16 @@ impl RLock {
     }
 }
 
+impl Waitable for RLock {
+    fn forget_waiters_after_fork(&self) {
+        self.raw.forget_waiters_after_fork();
+    }
+
+    fn what(&self) -> What {
+        What::value(Kind::RLock, self)
+    }
+}
+
 impl Locking for RLock {
     const ACQUIRE: &CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
         Acquire the lock, waiting for it if another thread holds it, and return True. The thread that\n\
@@ -86,8 +97,8 @@ impl Locking for RLock {
         If this was the last lock that the thread held, an interrupt that was deferred is raised now,\n\
         after the lock is free.";
 
-    fn raw(&self) -> &dyn Waitable {
-        &self.raw
+    fn waitable(&self) -> &dyn Waitable {
+        self
     }
 
     #[inline(always)]
@@ -149,7 +160,7 @@ impl Yielding for RLock {
 
     fn take_back(&self, py: Python<'_>, given: Given) {
         if !self.raw.try_lock() {
-            insist(py, &self.raw, |wait| self.raw.lock_with(wait));
+            insist(py, self, |wait| self.raw.lock_with(wait));
         }
         let me = delivery::me(py);
         self.own(me, given.count);

@@ -16,6 +16,7 @@ use super::awaiting::{self, Operation};
 use super::call::{self, Method, Obj, Parameters, answer, none, this, throw, truth};
 use super::locking::{self, Locking};
 use super::wait::{Patience, Waitable};
+use crate::delivery::want::{Kind, What};
 use crate::delivery::{self, Me, Unheld};
 
 /// A number of permits, used like threading.Semaphore: acquire() takes one, and waits for one if there is none; release() gives
@@ -103,6 +104,16 @@ impl Semaphore {
     }
 }
 
+impl Waitable for Semaphore {
+    fn forget_waiters_after_fork(&self) {
+        self.raw.forget_waiters_after_fork();
+    }
+
+    fn what(&self) -> What {
+        What::value(Kind::Semaphore, self)
+    }
+}
+
 impl Locking for Semaphore {
     const ACQUIRE: &CStr = c"acquire($self, /, blocking=True, timeout=None)\n--\n\n\
         Take a permit, waiting for one if need be, and return True.\n\n\
@@ -114,8 +125,8 @@ impl Locking for Semaphore {
         Give n permits back, or add them, and let as many waiting threads go on. Any thread may do so.\n\n\
         ValueError if n is less than 1, or if a BoundedSemaphore would have more permits than at first.";
 
-    fn raw(&self) -> &dyn Waitable {
-        &self.raw
+    fn waitable(&self) -> &dyn Waitable {
+        self
     }
 
     #[inline(always)]

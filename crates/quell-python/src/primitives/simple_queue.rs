@@ -66,8 +66,8 @@ impl SimpleQueue {
     }
 
     /// Remove and return the first item if there is one; otherwise raise Empty.
-    fn get_nowait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.get(py, Patience::Try)
+    fn get_nowait(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        slf.get().get(slf.as_ptr(), slf.py(), Patience::Try)
     }
 
     /// Remove and return the first item, as a task: item = await queue.get_async(). Waits for one if need be.
@@ -111,10 +111,12 @@ impl SimpleQueue {
     }
 
     #[inline(always)]
-    fn get(&self, py: Python<'_>, patience: Patience) -> PyResult<Py<PyAny>> {
+    fn get(&self, slf: Obj, py: Python<'_>, patience: Patience) -> PyResult<Py<PyAny>> {
         match Items::try_get(&self.items) {
             Ok(item) => Ok(item),
-            Err(_) => get_slow(py, &self.items, patience)?.map_err(|refusal| refusal.error(py)),
+            Err(_) => {
+                get_slow(py, &self.items, slf, patience)?.map_err(|refusal| refusal.error(py))
+            }
         }
     }
 }
@@ -152,7 +154,7 @@ unsafe extern "C" fn get(slf: Obj, args: *const Obj, count: isize, keywords: Obj
         } else {
             get_arguments(py, args, count, keywords)
         };
-        match patience.and_then(|patience| this::<SimpleQueue>(slf).get(py, patience)) {
+        match patience.and_then(|patience| this::<SimpleQueue>(slf).get(slf, py, patience)) {
             Ok(item) => item.into_ptr(),
             Err(error) => throw(error),
         }

@@ -2,7 +2,7 @@
 //! and the time-outs of the standard library's signatures.
 //!
 //! A wait ends in one of four ways, decided by the core: what was waited for came; the deadline passed; an interrupt
-//! won, and nothing was taken; or, in the main thread, a signal handler of the process ran. In the last case the
+//! won, and nothing was taken (it stays pending until the thread has the GIL, and takes it); or, in the main thread, a signal handler of the process ran. In the last case the
 //! Python-level handlers run here, and if none raises, the wait goes on until the same deadline.
 
 use std::collections::HashSet;
@@ -14,13 +14,20 @@ use pyo3::prelude::*;
 use quell::wait::{Wait, WaitError};
 
 use super::call::Obj;
+use crate::deadlock;
 use crate::delivery;
 use crate::delivery::gil_cell::GilCell;
+use crate::delivery::want::{self, MayFail, What};
 
 /// What a thread can wait for.
 pub(crate) trait Waitable: Sync {
     /// In the child of a fork: forgets who waited for it.
     fn forget_waiters_after_fork(&self);
+
+    /// What it is, for who looks.
+    fn what(&self) -> What {
+        What::OTHER
+    }
 
     /// Before a fork: waits until nobody is in the middle of changing what the child will use, and keeps it so. Blocks for a
     /// few instructions of a thread that needs nothing of the caller's.
@@ -130,16 +137,35 @@ fn unnote(py: Python<'_>, object: &dyn Waitable) {
     });
 }
 
-/// Runs `operation`, which waits for `object`, with the GIL released.
+/// Runs `operation`, which waits for `object` as `wait` says, with the GIL released. Whoever has a holder is waited for by [`block`]
+/// or [`insist`].
 pub(super) fn sleep<T: Send>(
     py: Python<'_>,
     object: &dyn Waitable,
+    wait: &Wait,
     operation: impl FnOnce() -> T + Send,
 ) -> T {
-    note(py, object);
-    let ended = py.detach(operation);
-    unnote(py, object);
+    let number = want::next_number();
+    let (ended, verdict) = sleep_for(py, object, object.what(), wait, number, operation);
+    debug_assert!(verdict.is_none(), "nobody holds it");
     ended
+}
+
+/// The same, with what it says it waits for, and the exception by which it was told to end, if it was.
+fn sleep_for<T: Send>(
+    py: Python<'_>,
+    object: &dyn Waitable,
+    what: What,
+    wait: &Wait,
+    number: u64,
+    operation: impl FnOnce() -> T + Send,
+) -> (T, Option<Py<PyAny>>) {
+    note(py, object);
+    want::begin(py, what, wait, number);
+    let ended = py.detach(operation);
+    let verdict = want::end(py);
+    unnote(py, object);
+    (ended, verdict)
 }
 
 /// Blocks in `operation`, which waits for `object`, with the GIL released. None: the deadline passed.
@@ -149,20 +175,50 @@ pub(crate) fn block<T: Send>(
     py: Python<'_>,
     object: &dyn Waitable,
     deadline: Option<Instant>,
+    operation: impl FnMut(&Wait) -> Result<T, WaitError> + Send,
+) -> PyResult<Option<T>> {
+    block_for(py, object, object.what(), deadline, operation)
+}
+
+/// The same for something of which the caller knows what it is.
+#[cold]
+#[inline(never)]
+pub(crate) fn block_for<T: Send>(
+    py: Python<'_>,
+    object: &dyn Waitable,
+    what: What,
+    deadline: Option<Instant>,
     mut operation: impl FnMut(&Wait) -> Result<T, WaitError> + Send,
 ) -> PyResult<Option<T>> {
+    let number = want::next_number();
     loop {
-        let wait = delivery::wait_options(py, deadline)?;
-        match sleep(py, object, || operation(&wait)) {
+        // An interrupt stays pending until this thread has the GIL again: who sees the want then knows that it is about to end.
+        let wait = Wait { leave_pending: true, ..delivery::wait_options(py, deadline)? };
+        if want::is_detecting() {
+            deadlock::look(py, &what, &wait, want::may_fail(&wait), number)?;
+        }
+        let (ended, verdict) = sleep_for(py, object, what, &wait, number, || operation(&wait));
+        match ended {
             Ok(value) => return Ok(Some(value)),
             Err(WaitError::TimedOut) => return Ok(None),
+            // They are left pending.
             Err(WaitError::Interrupted(interrupt)) => {
-                // An interrupt that may not be raised here (a scope of a suspended generator) is put off.
                 if let Some(error) = delivery::raise(py, interrupt) {
                     return Err(error);
                 }
             }
-            Err(WaitError::Signalled) => py.check_signals()?,
+            Err(WaitError::Signalled) => {
+                if wait.interruptible
+                    && let Some(interrupt) = delivery::take_where_blocked(py)
+                {
+                    return Err(delivery::delivered(py, interrupt));
+                }
+                match verdict {
+                    Some(verdict) => return Err(PyErr::from_value(verdict.into_bound(py))),
+                    None => py.check_signals()?,
+                }
+            }
+            // Of locks of the core that other code of the process has: nobody switches that on for these.
             Err(WaitError::Deadlock(deadlock)) => {
                 return Err(PyRuntimeError::new_err(deadlock.to_string()));
             }
@@ -347,8 +403,13 @@ pub(crate) fn insist<T: Send>(
     object: &dyn Waitable,
     operation: impl Fn(&Wait) -> Result<T, WaitError> + Send + Sync,
 ) -> T {
-    let wait = Wait::new().shielded();
-    sleep(py, object, || {
+    let (wait, what, number) = (Wait::new().shielded(), object.what(), want::next_number());
+    if want::is_detecting() {
+        // It cannot fail, so another one does, or nobody.
+        let looked = deadlock::look(py, &what, &wait, MayFail::No, number);
+        debug_assert!(looked.is_ok());
+    }
+    let slept = sleep_for(py, object, what, &wait, number, || {
         loop {
             // Without a deadline, interrupts and signals a wait ends only in success; should it end otherwise after
             // all, it is begun again.
@@ -356,5 +417,6 @@ pub(crate) fn insist<T: Send>(
                 return value;
             }
         }
-    })
+    });
+    slept.0
 }

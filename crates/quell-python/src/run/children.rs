@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::facts::ChildFacts;
 use super::meter::has_children;
 use super::process::Handle;
-use super::procfs;
+use crate::procfs;
 
 /// The process one of whose threads changes who adopts orphans, or waits for one that is not to be adopted; 0: none does.
 /// A fork of it does not have that thread.

@@ -8,6 +8,7 @@ use quell::{Outcome, Receipt};
 use super::limits::Reached;
 use super::place::Seen;
 use crate::cpython::snapshot::Frame;
+pub(super) use crate::look::kernel::State;
 
 /// Everything a report tells.
 #[derive(Debug, Clone, Default)]
@@ -72,31 +73,6 @@ pub(super) struct Place {
     pub(super) state: State,
     /// The innermost line of the program's own, where this is one of a library.
     pub(super) called_from: Option<Frame>,
-}
-
-/// What a thread was doing there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// It executed, or waited for its turn to execute, Python code.
-    Running,
-    /// It slept in the system.
-    Blocked(&'static str),
-    /// It executed native code.
-    Native,
-    /// It had left the script: nothing of it was on its stack.
-    Ended,
-}
-
-impl State {
-    /// The word in the JSON report.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            State::Running => "running",
-            State::Blocked(_) => "blocked",
-            State::Native => "native",
-            State::Ended => "ended",
-        }
-    }
 }
 
 /// A Python thread other than the main one.

@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict};
 
-use super::procfs;
 use super::session::Session;
+use crate::procfs;
 
 static STOPPED: AtomicBool = AtomicBool::new(false);
 

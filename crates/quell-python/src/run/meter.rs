@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::limits::{Limits, Reached};
-use super::procfs;
 use super::session::Session;
+use crate::procfs;
 
 /// The latest figures; written by the meter, read by the monitor.
 ///

@@ -42,7 +42,6 @@ mod natives;
 mod output;
 mod place;
 mod process;
-mod procfs;
 mod progress;
 mod report;
 mod session;

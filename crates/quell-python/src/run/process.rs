@@ -4,7 +4,7 @@ use std::io::{Error, Result};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use super::procfs::{self, Stat};
+use crate::procfs::{self, Stat};
 
 /// See the module.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use super::place::{Seen, traceback};
 use super::session::Session;
 use super::units::show_duration;
 use super::{end::LIMIT_STATUS, output};
+use crate::look::text::Sources;
 
 /// A reader of standard error that takes nothing for so long gets no report.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -50,6 +51,7 @@ pub(super) fn write_tracebacks(session: &Session, seen: &[Seen]) {
     }
     // The names are known if the interpreter could be asked; whoever holds them would give them back at once.
     let known = session.facts().threads.clone();
+    let mut sources = Sources::default();
     for thread in seen {
         let title = if thread.is_main(session.pid) {
             "MainThread".to_owned()
@@ -59,7 +61,7 @@ pub(super) fn write_tracebacks(session: &Session, seen: &[Seen]) {
                 .find(|k| k.ident == thread.ident)
                 .map_or_else(|| format!("thread {}", thread.native_id), title)
         };
-        text.push_str(&traceback(&title, thread));
+        text.push_str(&traceback(&title, thread, &mut sources));
     }
     output::to_stderr(text.as_bytes(), PATIENCE);
 }

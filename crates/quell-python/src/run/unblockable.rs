@@ -11,9 +11,9 @@
 
 use std::ffi::{c_int, c_ulong};
 
-use super::procfs;
 use super::session::Session;
 use crate::delivery;
+use crate::procfs;
 
 /// `SIGCANCEL` of the GNU C library.
 const CANCEL: c_int = 32;

@@ -62,7 +62,7 @@ impl Queue {
         let py = slf.py();
         let this = slf.get();
         if let Some(items) = this.lean.items() {
-            if let Ok(item) = get_slow(py, items, Patience::Forever)? {
+            if let Ok(item) = get_slow(py, items, slf.as_ptr(), Patience::Forever)? {
                 return Ok(Some(item.into_bound(py)));
             }
             if this.open.get().is_none() {

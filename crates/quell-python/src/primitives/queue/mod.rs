@@ -30,7 +30,8 @@ use super::call;
 use super::condition::Condition;
 use super::items::Items;
 use super::lock::Lock;
-use super::wait::{Patience, block};
+use super::wait::{Patience, block_for};
+use crate::delivery::want::{Kind, What};
 pub(super) use calls::get_arguments;
 pub(crate) use direct::{Put, Taken};
 use lean::{Lean, Order};
@@ -296,7 +297,8 @@ impl Queue {
     fn join(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         if let Body::Lean(items) = this.body() {
-            block(slf.py(), items, None, |wait| items.join_with(wait))?;
+            let what = What::object(Kind::Queue, slf.as_ptr());
+            block_for(slf.py(), items, what, None, |wait| items.join_with(wait))?;
         }
         // It may have been opened meanwhile, and then nothing was done.
         this.open.get().map_or(Ok(()), |open| open.join(slf))

@@ -467,7 +467,7 @@ impl<'a, 'py> Section<'a, 'py> {
     fn enter(slf: &'a Bound<'py, Queue>, open: &'a Open) -> PyResult<Self> {
         let (py, lock) = (slf.py(), open.mutex.get());
         if !lock.raw.try_lock() {
-            block(py, &lock.raw, None, |wait| lock.raw.lock_with(wait))?;
+            block(py, lock, None, |wait| lock.raw.lock_with(wait))?;
         }
         Ok(Self::begin(slf, open))
     }
@@ -479,8 +479,9 @@ impl<'a, 'py> Section<'a, 'py> {
         section
     }
 
-    /// Only where methods of the class run: see the module.
+    /// A hold only where methods of the class run: see the module.
     fn hold(&self) {
+        self.open.mutex.get().busy.store(delivery::my_number(), Relaxed);
         if self.open.overrides.any() {
             delivery::hold(self.slf.py(), self.open.mutex.get().key());
         }
@@ -488,6 +489,7 @@ impl<'a, 'py> Section<'a, 'py> {
 
     /// What is pending stays so: the operation is complete, and says so first.
     fn unhold(&self) {
+        self.open.mutex.get().busy.store(0, Relaxed);
         if self.open.overrides.any() {
             delivery::unhold(self.slf.py(), self.open.mutex.get().key());
         }
@@ -508,7 +510,7 @@ impl<'a, 'py> Section<'a, 'py> {
         self.unhold();
         let ended = condition.waiters.wait(py, patience, Releasing { condition, mutex });
         if !mutex.raw.try_lock() {
-            insist(py, &mutex.raw, |wait| mutex.raw.lock_with(wait));
+            insist(py, mutex, |wait| mutex.raw.lock_with(wait));
         }
         self.hold();
         match ended {

@@ -53,7 +53,7 @@ impl Operations for Bound<'_, Queue> {
         let (py, this) = (self.py(), self.get());
         let patience = patience.started();
         if let (Refusal::Full, Some(items)) = (refusal, this.lean.items()) {
-            match put_slow(py, items, item, patience)? {
+            match put_slow(py, items, self.as_ptr(), item, patience)? {
                 Ok(()) => return Ok(()),
                 Err((back, why)) => (item, refusal) = (back, why),
             }
@@ -71,7 +71,7 @@ impl Operations for Bound<'_, Queue> {
         let (py, this) = (self.py(), self.get());
         let patience = patience.started();
         if let (Refusal::Empty, Some(items)) = (refusal, this.lean.items()) {
-            match get_slow(py, items, patience)? {
+            match get_slow(py, items, self.as_ptr(), patience)? {
                 Ok(item) => return Ok(item),
                 Err(why) => refusal = why,
             }

@@ -26,8 +26,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use super::super::process::Handle;
-use super::super::procfs;
 use super::registers::{self, ptrace};
+use crate::procfs;
 
 // The library has them in types that differ.
 const PTRACE_CONT: u32 = 7;

@@ -12,7 +12,6 @@ use super::super::facts::{Ended, Facts, Outside};
 use super::super::ladder::PACE;
 use super::super::limits::Reached;
 use super::super::process::Handle;
-use super::super::procfs;
 use super::super::{FAILURE_STATUS, meter, report};
 use super::grip::Grip;
 use super::launch::SOCKET;
@@ -20,6 +19,7 @@ use super::orders::{Orders, Passed, monotonic};
 use super::states::{Event, Process, State};
 use super::tree::Tree;
 use super::{EXEC, LEASH, READY, STOP};
+use crate::procfs;
 
 struct Guard<'a> {
     orders: &'a Orders,

@@ -11,8 +11,8 @@ use super::super::children;
 use super::super::end::LIMIT_STATUS;
 use super::super::facts::ChildFacts;
 use super::super::process::Handle;
-use super::super::procfs::{self, Stat};
 use super::grip::Grip;
+use crate::procfs::{self, Stat};
 
 /// Between two looks at processes that have been asked to end.
 const LOOK: Duration = Duration::from_millis(20);

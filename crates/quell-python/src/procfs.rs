@@ -8,36 +8,36 @@ use std::time::Duration;
 
 /// One process or thread, as its `stat` file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stat {
-    pub(super) pid: i32,
+pub(crate) struct Stat {
+    pub(crate) pid: i32,
     /// The program's name, at most fifteen bytes.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// `R`, `S`, `D`, `Z`, …
-    pub(super) state: char,
-    pub(super) parent: i32,
+    pub(crate) state: char,
+    pub(crate) parent: i32,
     /// Clock ticks, own.
     own_ticks: u64,
     /// Clock ticks of the children that were waited for.
     child_ticks: u64,
-    pub(super) threads: u32,
+    pub(crate) threads: u32,
     /// When it started; with the id it names a process for good.
-    pub(super) started: u64,
+    pub(crate) started: u64,
 }
 
 impl Stat {
     /// Processor time of the process and of its children that were waited for.
-    pub(super) fn cpu(&self) -> Duration {
+    pub(crate) fn cpu(&self) -> Duration {
         // SAFETY: asks for a constant.
         let hertz = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as u64;
         let ticks = self.own_ticks + self.child_ticks;
         Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / hertz))
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.state == 'T'
     }
 
-    pub(super) fn is_zombie(&self) -> bool {
+    pub(crate) fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
 }
@@ -63,22 +63,22 @@ fn parse_stat(text: &str) -> Option<Stat> {
 }
 
 /// A process.
-pub(super) fn stat(pid: i32) -> Option<Stat> {
+pub(crate) fn stat(pid: i32) -> Option<Stat> {
     parse_stat(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?))
 }
 
 /// A thread of this process.
-pub(super) fn thread(tid: u64) -> Option<Stat> {
+pub(crate) fn thread(tid: u64) -> Option<Stat> {
     parse_stat(&String::from_utf8_lossy(&fs::read(format!("/proc/self/task/{tid}/stat")).ok()?))
 }
 
 /// The signals that a thread of this process blocks, the first in the lowest bit.
-pub(super) fn blocked_signals(tid: i32) -> Option<u64> {
+pub(crate) fn blocked_signals(tid: i32) -> Option<u64> {
     sets_of_signals(&format!("/proc/self/task/{tid}/status"), &["SigBlk:"])
 }
 
 /// The signals that are in any of these sets of a process, as its `status` file names them.
-pub(super) fn signals(pid: i32, sets: &[&str]) -> Option<u64> {
+pub(crate) fn signals(pid: i32, sets: &[&str]) -> Option<u64> {
     sets_of_signals(&format!("/proc/{pid}/status"), sets)
 }
 
@@ -92,12 +92,12 @@ fn sets_of_signals(file: &str, sets: &[&str]) -> Option<u64> {
 }
 
 /// The threads of a process.
-pub(super) fn threads(pid: i32) -> Vec<i32> {
+pub(crate) fn threads(pid: i32) -> Vec<i32> {
     numbers(&format!("/proc/{pid}/task")).into_iter().map(|tid| tid as i32).collect()
 }
 
 /// The number and the first argument of the system call that a thread of this process sleeps in.
-pub(super) fn system_call(tid: u64) -> Option<(i64, u64)> {
+pub(crate) fn system_call(tid: u64) -> Option<(i64, u64)> {
     let text = fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).ok()?;
     let mut words = text.split_ascii_whitespace();
     let number = words.next()?.parse().ok()?;
@@ -106,7 +106,7 @@ pub(super) fn system_call(tid: u64) -> Option<(i64, u64)> {
 }
 
 /// Resident memory of a process in bytes.
-pub(super) fn resident(pid: i32) -> Option<u64> {
+pub(crate) fn resident(pid: i32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
     // SAFETY: asks for a constant.
@@ -116,7 +116,7 @@ pub(super) fn resident(pid: i32) -> Option<u64> {
 
 /// Resident memory in bytes, with each page divided by the number of processes that share it. Slow: the kernel walks
 /// the page tables.
-pub(super) fn proportional(pid: i32) -> Option<u64> {
+pub(crate) fn proportional(pid: i32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let line = text.lines().find(|line| line.starts_with("Pss:"))?;
     let kib: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
@@ -124,12 +124,12 @@ pub(super) fn proportional(pid: i32) -> Option<u64> {
 }
 
 /// All processes below `root`, its children first; with those that ended and were not yet waited for, or without.
-pub(super) fn descendants(root: i32, zombies: bool) -> Vec<Stat> {
+pub(crate) fn descendants(root: i32, zombies: bool) -> Vec<Stat> {
     below(&[root], zombies)
 }
 
 /// All processes below several, without those themselves unless they are below another one.
-pub(super) fn below(roots: &[i32], zombies: bool) -> Vec<Stat> {
+pub(crate) fn below(roots: &[i32], zombies: bool) -> Vec<Stat> {
     let mut below: HashMap<i32, Vec<Stat>> = HashMap::new();
     for pid in numbers("/proc") {
         if let Some(stat) = stat(pid as i32) {
@@ -150,7 +150,7 @@ pub(super) fn below(roots: &[i32], zombies: bool) -> Vec<Stat> {
 }
 
 /// Whether a process has a thread of this name.
-pub(super) fn has_thread(pid: i32, name: &str) -> bool {
+pub(crate) fn has_thread(pid: i32, name: &str) -> bool {
     threads(pid).into_iter().any(|tid| {
         let comm = fs::read_to_string(format!("/proc/{pid}/task/{tid}/comm"));
         comm.is_ok_and(|comm| comm.trim_end() == name)
@@ -158,7 +158,7 @@ pub(super) fn has_thread(pid: i32, name: &str) -> bool {
 }
 
 /// The program that a process runs, as a path.
-pub(super) fn program(pid: i32) -> Option<std::path::PathBuf> {
+pub(crate) fn program(pid: i32) -> Option<std::path::PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
 
