@@ -69,8 +69,8 @@ impl Code {
         let line = unsafe { PyCode_Addr2Line(self.0, offset) };
         let first: c_int = self.field(layout::CO_FIRSTLINENO);
         Place {
-            function: text(self.qualname()),
-            file: text(self.field(layout::CO_FILENAME)),
+            function: words(self.qualname()),
+            file: words(self.field(layout::CO_FILENAME)),
             line: if line < 0 { first } else { line }.max(0).cast_unsigned(),
         }
     }
@@ -209,7 +209,7 @@ pub(crate) fn request_extra_index(free: unsafe extern "C" fn(*mut c_void)) -> is
 }
 
 /// A str as text; what UTF-8 cannot hold is escaped.
-pub(crate) fn text(object: *mut ffi::PyObject) -> String {
+pub(crate) fn words(object: *mut ffi::PyObject) -> String {
     // SAFETY: a live str and the GIL. No Python code runs: the codec and its way with errors are the interpreter's own.
     unsafe {
         let mut length = 0;

@@ -7,7 +7,7 @@ use std::ffi::CStr;
 
 use pyo3::ffi;
 
-use crate::cpython::code::text;
+use crate::cpython::code::words;
 
 pub(super) struct Named {
     pub(super) name: String,
@@ -78,7 +78,7 @@ unsafe fn named(thread: *mut ffi::PyObject) -> Option<Named> {
     // SAFETY: the caller's promise; new references, given back.
     unsafe {
         let name = attribute(thread, c"_name")?;
-        let text = (ffi::PyUnicode_Check(name) != 0).then(|| text(name));
+        let text = (ffi::PyUnicode_Check(name) != 0).then(|| words(name));
         ffi::Py_DECREF(name);
         let daemon = attribute(thread, c"_daemonic")?;
         let is_daemon = daemon == ffi::Py_True();
