@@ -224,7 +224,7 @@ pub(crate) static PARTS: [Part; 1] = [Part::new(
 )];
 
 fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Delivery>()?;
+    crate::lazy::add_class::<Delivery>(module)?;
     module.add_function(wrap_pyfunction!(interrupt, module)?)?;
     module.add_function(wrap_pyfunction!(interrupt_main, module)?)?;
     module.add_function(wrap_pyfunction!(set_async_exc, module)?)?;

@@ -9,10 +9,10 @@
 //! of a type that is another part's asks for that with [`named`] first.
 
 use pyo3::exceptions::PyAttributeError;
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyModule};
+use pyo3::{PyClass, ffi};
 
 use crate::{api, deadlock, exceptions, executor, look, patch, primitives, scopes};
 
@@ -149,4 +149,11 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     dict.set_item("_attribute", wrap_pyfunction!(_attribute, py)?)?;
     dict.set_item("__getattr__", wrap_pyfunction!(__getattr__, py)?)?;
     dict.set_item("__dir__", wrap_pyfunction!(__dir__, py)?)
+}
+
+/// Adds a class to the module. Its values lie in the interpreter's memory, which is aligned to 16 bytes: a class that asks for
+/// more does not compile.
+pub(crate) fn add_class<T: PyClass>(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    const { assert!(align_of::<T>() <= 16) };
+    module.add_class::<T>()
 }

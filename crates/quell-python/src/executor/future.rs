@@ -381,6 +381,6 @@ const METHODS: &[Method] = &[
 ];
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Future>()?;
+    crate::lazy::add_class::<Future>(module)?;
     call::install::<Future>(module.py(), METHODS)
 }

@@ -206,6 +206,6 @@ const METHODS: &[Method] = &[
 ];
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Pool>()?;
+    crate::lazy::add_class::<Pool>(module)?;
     call::install::<Pool>(module.py(), METHODS)
 }

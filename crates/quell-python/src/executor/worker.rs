@@ -148,6 +148,6 @@ impl Worker {
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Crew>()?;
-    module.add_class::<Worker>()
+    crate::lazy::add_class::<Crew>(module)?;
+    crate::lazy::add_class::<Worker>(module)
 }

@@ -38,10 +38,10 @@ pub(crate) static PARTS: [Part; 1] =
     [Part::new(&["threads", "dump", "ThreadInfo", "Waiting", "Holding", "Place"], register)];
 
 fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Place>()?;
-    module.add_class::<ThreadInfo>()?;
-    module.add_class::<Waiting>()?;
-    module.add_class::<Holding>()?;
+    crate::lazy::add_class::<Place>(module)?;
+    crate::lazy::add_class::<ThreadInfo>(module)?;
+    crate::lazy::add_class::<Waiting>(module)?;
+    crate::lazy::add_class::<Holding>(module)?;
     module.add_function(wrap_pyfunction!(threads, module)?)?;
     module.add_function(wrap_pyfunction!(dump::dump, module)?)
 }

@@ -482,6 +482,6 @@ const METHODS: &[Method] = &[call::keywords(
 )];
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Barrier>()?;
+    crate::lazy::add_class::<Barrier>(module)?;
     call::install::<Barrier>(module.py(), METHODS)
 }

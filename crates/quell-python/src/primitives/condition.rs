@@ -732,7 +732,7 @@ const NOTIFY: &CStr = c"notify($self, /, n=1)\n--\n\n\
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    module.add_class::<Condition>()?;
+    crate::lazy::add_class::<Condition>(module)?;
     call::install::<Condition>(py, METHODS)?;
     install_with::<Condition>(py, [(&ENTER, enter), (&EXIT, exit)])
 }

@@ -182,6 +182,6 @@ const WAIT: &std::ffi::CStr = c"wait($self, /, timeout=None)\n--\n\n\
     An interruption point where it blocks.";
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Event>()?;
+    crate::lazy::add_class::<Event>(module)?;
     call::install::<Event>(module.py(), METHODS)
 }

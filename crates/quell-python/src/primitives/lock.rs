@@ -242,7 +242,7 @@ unsafe extern "C" fn make(_class: Obj, _args: *const Obj, count: usize, names: O
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Lock>()?;
+    crate::lazy::add_class::<Lock>(module)?;
     call::install_constructor::<Lock>(module.py(), make);
     locking::install::<Lock>(module)?;
     locking::install_obsolete::<Lock>(module)

@@ -245,6 +245,6 @@ impl RLock {
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<RLock>()?;
+    crate::lazy::add_class::<RLock>(module)?;
     locking::install::<RLock>(module)
 }

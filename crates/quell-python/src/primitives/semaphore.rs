@@ -323,8 +323,8 @@ const METHODS: &[Method] = &[
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    module.add_class::<Semaphore>()?;
-    module.add_class::<BoundedSemaphore>()?;
+    crate::lazy::add_class::<Semaphore>(module)?;
+    crate::lazy::add_class::<BoundedSemaphore>(module)?;
     call::install::<Semaphore>(py, METHODS)?;
     // Again: the interpreter is quicker with a method of the very class.
     call::install::<BoundedSemaphore>(py, METHODS)?;

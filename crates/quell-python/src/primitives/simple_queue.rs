@@ -173,6 +173,6 @@ const GET: &std::ffi::CStr = c"get($self, /, block=True, timeout=None)\n--\n\n\
     An interruption point where it blocks; no item was taken if it is interrupted.";
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<SimpleQueue>()?;
+    crate::lazy::add_class::<SimpleQueue>(module)?;
     call::install::<SimpleQueue>(module.py(), METHODS)
 }

@@ -117,7 +117,7 @@ macro_rules! region {
 
             pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 let py = module.py();
-                module.add_class::<$Class>()?;
+                crate::lazy::add_class::<$Class>(module)?;
                 OBJECT.store(Py::new(py, $Class)?.into_ptr(), Relaxed);
                 call::install_constructor::<$Class>(py, make);
                 install_with::<$Class>(py, [(&ENTER, enter), (&EXIT, exit)])

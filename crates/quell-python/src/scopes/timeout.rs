@@ -276,7 +276,7 @@ fn timeout_at(when: Option<&Bound<'_, PyAny>>) -> PyResult<Timeout> {
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    module.add_class::<Timeout>()?;
+    crate::lazy::add_class::<Timeout>(module)?;
     call::install_constructor::<Timeout>(py, make);
     install_with::<Timeout>(py, [(&ENTER, enter), (&EXIT, exit)])?;
     module.add_function(wrap_pyfunction!(timeout_at, module)?)

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// every option of a [`Wait`], and `…_async` for a task; `try_…` does not wait.
 // A queue that shared its cache lines (and those that are fetched along with them) with something else would be slowed
 // down by it.
-#[repr(align(128))]
+#[cfg_attr(not(feature = "unaligned"), repr(align(128)))]
 pub struct QueueOf<T, K: Kind<T>> {
     pub(super) state: Guarded<T, K>,
     /// Who waits for the last task.

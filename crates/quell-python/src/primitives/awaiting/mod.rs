@@ -342,5 +342,5 @@ impl Drop for Operation {
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Operation>()
+    crate::lazy::add_class::<Operation>(module)
 }

@@ -416,9 +416,9 @@ impl PriorityQueue {
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Queue>()?;
-    module.add_class::<LifoQueue>()?;
-    module.add_class::<PriorityQueue>()?;
+    crate::lazy::add_class::<Queue>(module)?;
+    crate::lazy::add_class::<LifoQueue>(module)?;
+    crate::lazy::add_class::<PriorityQueue>(module)?;
     call::install::<Queue>(module.py(), calls::METHODS)?;
     // Again: the interpreter is quicker with a method of the very class.
     call::install::<LifoQueue>(module.py(), calls::METHODS)?;
