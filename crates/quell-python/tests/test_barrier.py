@@ -1,6 +1,7 @@
 """Barrier does what threading's does; a round gets through for all of its parties or for none."""
 
 import gc
+import math
 import pickle
 import re
 import threading
@@ -194,12 +195,15 @@ def test_a_signal_handler_that_returns_does_not_break_it(start):
 
 def test_a_round_gets_through_for_all_or_for_none(start, fast_switching):
     # Interrupts fly at two parties. After each round both have it, or neither, and a broken barrier says so.
-    rounds = 3000 * STRESS
-    barrier, passed, done = quell.Barrier(2), [[], []], threading.Event()
+    barrier, passed, enough, final = quell.Barrier(2), [[], []], threading.Event(), math.inf
 
     def party(i):
+        nonlocal final
         with quell.mask():
-            for n in range(rounds):
+            while (n := len(passed[i])) < final:
+                if i == 0 and enough.is_set():
+                    # Known to the other before it can pass this round.
+                    final = n + 1
                 while True:
                     try:
                         barrier.wait()
@@ -210,17 +214,18 @@ def test_a_round_gets_through_for_all_or_for_none(start, fast_switching):
                         if barrier.broken:
                             barrier.reset()
             quell.shield().__enter__()
-        done.set()
 
     workers = [start(lambda i=i: party(i)) for i in range(2)]
-    sent = 0
-    while not done.is_set():
-        for worker in workers:
-            try:
-                quell.interrupt(worker, Mine)
-                sent += 1
-            except LookupError:
-                pass
+    last, seen = [None, None], [0, 0]
+    for sent in range(1000 * STRESS):
+        i = sent % 2
+        # One at a time, and every second one after a round: a party that is interrupted whenever it waits never meets the other.
+        spin_until(lambda i=i: last[i] is None or last[i].state == "delivered")
+        if sent & 2:
+            spin_until(lambda i=i: len(passed[i]) > seen[i])
+        seen[i] = len(passed[i])
+        last[i] = quell.interrupt(workers[i], Mine)
+    enough.set()
     for worker in workers:
         assert worker.done().error is None
-    assert passed[0] == passed[1] == list(range(rounds)) and sent > 100
+    assert passed[0] == passed[1] == list(range(final))
