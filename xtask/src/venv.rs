@@ -132,6 +132,16 @@ pub(crate) fn of(
     Some(environment)
 }
 
+/// An environment with nothing in it, made anew.
+///
+/// # Errors
+/// When the interpreter cannot make one.
+pub(crate) fn empty(interpreter: &Interpreter, name: &str) -> anyhow::Result<Environment> {
+    let environment = Environment { folder: workspace::venv(name) };
+    make(&environment.folder, interpreter)?;
+    Ok(environment)
+}
+
 /// Makes an empty environment, without pip, anew.
 fn make(folder: &Path, interpreter: &Interpreter) -> anyhow::Result<()> {
     if folder.exists() {

@@ -163,7 +163,7 @@ class Timer(Thread, _threading.Timer):
         kwargs: "_Mapping[str, _Any] | None" = None,
     ) -> None:
         _threading.Timer.__init__(self, interval, function, args, kwargs)
-        self.finished = Event()  # type: ignore[assignment]
+        self.finished: Event = Event()  # type: ignore[assignment]
 
 
 class _Module(_ModuleType):
