@@ -18,7 +18,7 @@ pub(crate) struct Place {
     /// The number of the line.
     #[pyo3(get)]
     line: u32,
-    /// The qualified name of the function; '<module>' of a file's own code.
+    /// The qualified name of the function; `<module>` of a file's own code.
     #[pyo3(get)]
     function: String,
 }
