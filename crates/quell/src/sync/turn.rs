@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// How long a turn is, at least. Long beside a change of threads, 1 to 2 µs, and short beside the 3 to 8 ms after which the
 /// system takes the processor away.
-const TURN: Duration = Duration::from_micros(50);
+const TURN: Duration = Duration::from_micros(100);
 
 thread_local! {
     /// Since when the current thread's turn lasts; `None`: it has not been asked before.
