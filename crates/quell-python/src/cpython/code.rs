@@ -115,14 +115,15 @@ impl Code {
     /// Whether this text occurs in `co_name`.
     pub(crate) fn is_named_with(self, part: &str) -> bool {
         // SAFETY: co_name is always a str; what it holds is looked at while the code object lives.
-        let name = unsafe { text(self.name()) };
-        name.windows(part.len()).any(|window| window == part.as_bytes())
+        let name = unsafe { utf8(self.name()) };
+        name.is_some_and(|name| name.windows(part.len()).any(|window| window == part.as_bytes()))
     }
 
     /// Whether `co_qualname` begins with this text: a method of a class, as a rule.
     pub(crate) fn is_qualified_with(self, start: &str) -> bool {
         // SAFETY: as above, for co_qualname.
-        unsafe { text(self.qualname()) }.starts_with(start.as_bytes())
+        let name = unsafe { utf8(self.qualname()) };
+        name.is_some_and(|name| name.starts_with(start.as_bytes()))
     }
 
     /// Whether `co_qualname` is this ASCII text.
@@ -208,17 +209,30 @@ pub(crate) fn request_extra_index(free: unsafe extern "C" fn(*mut c_void)) -> is
     unsafe { request_index(free) }
 }
 
+/// What a str holds. None of one that UTF-8 cannot hold. Runs no Python code.
+///
+/// # Safety
+/// GIL held; a live str, which outlives what is returned.
+unsafe fn utf8<'a>(string: *mut ffi::PyObject) -> Option<&'a [u8]> {
+    let mut length = 0;
+    // SAFETY: the caller's promise. The str keeps the text.
+    unsafe {
+        let utf8 = ffi::PyUnicode_AsUTF8AndSize(string, &raw mut length);
+        if utf8.is_null() {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        Some(std::slice::from_raw_parts(utf8.cast::<u8>(), length as usize))
+    }
+}
+
 /// A str as text; what UTF-8 cannot hold is escaped.
 pub(crate) fn words(object: *mut ffi::PyObject) -> String {
     // SAFETY: a live str and the GIL. No Python code runs: the codec and its way with errors are the interpreter's own.
     unsafe {
-        let mut length = 0;
-        let utf8 = ffi::PyUnicode_AsUTF8AndSize(object, &raw mut length);
-        if !utf8.is_null() {
-            let bytes = std::slice::from_raw_parts(utf8.cast::<u8>(), length as usize);
+        if let Some(bytes) = utf8(object) {
             return String::from_utf8_lossy(bytes).into_owned();
         }
-        ffi::PyErr_Clear();
         let (codec, errors) = (c"utf-8".as_ptr(), c"backslashreplace".as_ptr());
         let bytes = ffi::PyUnicode_AsEncodedString(object, codec, errors);
         if bytes.is_null() {
@@ -336,21 +350,4 @@ pub(crate) fn parse_locations(table: &[u8], first_line: c_int) -> Vec<Option<Loc
         units.resize(units.len() + length, location);
     }
     units
-}
-
-/// What a str holds; empty for one that UTF-8 cannot hold. Runs no Python code.
-///
-/// # Safety
-/// GIL held; a live str, which outlives what is returned.
-unsafe fn text<'a>(string: *mut ffi::PyObject) -> &'a [u8] {
-    let mut length = 0;
-    // SAFETY: the caller's promise. The str keeps the text.
-    unsafe {
-        let text = ffi::PyUnicode_AsUTF8AndSize(string, &raw mut length);
-        if text.is_null() {
-            ffi::PyErr_Clear();
-            return &[];
-        }
-        std::slice::from_raw_parts(text.cast::<u8>(), length as usize)
-    }
 }
