@@ -34,28 +34,20 @@ pub(crate) fn run(session: &mut Session, options: &BenchOptions) -> anyhow::Resu
     Ok(())
 }
 
-/// The interpreters to measure on, the newest of each minor version, with the package installed. Everything is built first: a build that runs while something is
-/// measured would be measured too.
+/// The interpreters to measure on, the newest of each minor version, with the package installed. Everything is built first: a
+/// build that runs while something is measured would be measured too.
 fn ready(
     session: &mut Session,
     options: &BenchOptions,
 ) -> anyhow::Result<Vec<(Interpreter, Environment)>> {
     let found = pythons::find()?;
     let tools = venv::tools(session, &found)?;
-    let mut ready = Vec::new();
-    let mut admitted: Vec<_> =
+    let admitted: Vec<_> =
         found.into_iter().filter(|python| options.admits(&python.version)).collect();
-    // Older ones first: of each minor version the last.
-    admitted.dedup_by(|newer, older| {
-        let same = newer.minor() == older.minor();
-        if same {
-            std::mem::swap(newer, older);
-        }
-        same
-    });
-    for interpreter in admitted {
-        if let Some(environment) = with_package(session, &tools, &interpreter) {
-            ready.push((interpreter, environment));
+    let mut ready = Vec::new();
+    for interpreter in admitted.iter().filter(|python| !suites::is_older(python, &admitted)) {
+        if let Some(environment) = with_package(session, &tools, interpreter) {
+            ready.push((interpreter.clone(), environment));
         }
     }
     Ok(ready)

@@ -72,7 +72,7 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> anyhow::Result<()
 }
 
 /// Whether there is a later patch release of the same minor version.
-fn is_older(interpreter: &Interpreter, chosen: &[Interpreter]) -> bool {
+pub(crate) fn is_older(interpreter: &Interpreter, chosen: &[Interpreter]) -> bool {
     let newest = chosen.iter().rev().find(|other| other.minor() == interpreter.minor());
     newest.is_some_and(|newest| newest.tag != interpreter.tag)
 }
