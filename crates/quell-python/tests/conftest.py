@@ -97,6 +97,14 @@ def start() -> Iterator[Callable[[Callable[[], object]], Worker]]:
             traceback.print_exception(worker.error)
 
 
+@pytest.fixture
+def pool() -> Iterator[quell.ThreadPoolExecutor]:
+    """An executor of two workers; what still runs in the end is interrupted."""
+    with quell.ThreadPoolExecutor(2) as executor:
+        yield executor
+        executor.shutdown(interrupt=True)
+
+
 # What quell.patch() does not know yet.
 UNKNOWN_TO_PATCH = sys.version_info >= (3, 14)
 

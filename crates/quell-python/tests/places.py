@@ -130,15 +130,17 @@ def a_finalizer(go, log):
     spin()
 
 
+def cleans_up(go, log):
+    """A generator in whose cleanup it happens."""
+    try:
+        yield 1
+    finally:
+        inside(go, log)
+
+
 @place
 def a_generator_that_is_dropped(go, log):
-    def numbers():
-        try:
-            yield 1
-        finally:
-            inside(go, log)
-
-    some = numbers()
+    some = cleans_up(go, log)
     next(some)
     del some
     spin()
@@ -146,13 +148,7 @@ def a_generator_that_is_dropped(go, log):
 
 @place
 def a_generator_that_is_closed(go, log):
-    def numbers():
-        try:
-            yield 1
-        finally:
-            inside(go, log)
-
-    some = numbers()
+    some = cleans_up(go, log)
     next(some)
     some.close()
     spin()

@@ -12,13 +12,6 @@ from conftest import PATIENCE, STRESS, disturb, spin, spin_until
 from tasks import Begun, Mine, block, swallow
 
 
-@pytest.fixture
-def pool():
-    with quell.ThreadPoolExecutor(2) as executor:
-        yield executor
-        executor.shutdown(interrupt=True)
-
-
 def test_it_is_one_of_the_standard_library(pool):
     assert isinstance(pool, concurrent.futures.ThreadPoolExecutor)
     future = pool.submit(pow, 2, 5, mod=7)

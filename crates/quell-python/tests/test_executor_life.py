@@ -13,13 +13,6 @@ from conftest import PATIENCE, STRESS, python, spin_until
 from tasks import Begun, Mine, block
 
 
-@pytest.fixture
-def pool():
-    with quell.ThreadPoolExecutor(2) as executor:
-        yield executor
-        executor.shutdown(interrupt=True)
-
-
 def test_room(start):
     with quell.ThreadPoolExecutor(1, queue_size=1) as executor:
         running = Begun().on(executor)
