@@ -304,17 +304,7 @@ pub(super) fn end(future: &Bound<'_, Future>, end: End) -> PyResult<Result<(), P
         Ok((before, s.scope.take(), s.call.take()))
     });
     match changed {
-        Ok(rest) => {
-            this.over.set();
-            drop(rest);
-            let told = watched.map_or(Ok(()), |mut watched| {
-                watched.tell_waiters(future, method);
-                watched.notify();
-                watched.release()
-            });
-            let called = invoke_callbacks(future);
-            told.and(called).map(Ok)
-        }
+        Ok(rest) => tell(future, watched, Some(method), rest).map(Ok),
         Err((phase, end)) => {
             drop(end);
             watched.map_or(Ok(()), Watched::release)?;
@@ -339,21 +329,35 @@ pub(super) fn cancel(future: &Bound<'_, Future>) -> PyResult<Phase> {
         other => Err(other),
     });
     match changed {
-        Ok(call) => {
-            this.over.set();
-            drop(call);
-            let told = watched.map_or(Ok(()), |mut watched| {
-                watched.notify();
-                watched.release()
-            });
-            let called = invoke_callbacks(future);
-            told.and(called).map(|()| Phase::Cancelled)
-        }
+        // The waiters in the list are told when a worker comes to it.
+        Ok(call) => tell(future, watched, None, call).map(|()| Phase::Cancelled),
         Err(phase) => {
             watched.map_or(Ok(()), Watched::release)?;
             Ok(phase)
         }
     }
+}
+
+/// Its state has changed, and nothing of what is waited for is to come: tells everybody. `method`: how the waiters in the list are told, if
+/// they are. `rest`: what it does not need any more.
+#[inline]
+fn tell<T>(
+    future: &Bound<'_, Future>,
+    watched: Option<Watched<'_>>,
+    method: Option<&str>,
+    rest: T,
+) -> PyResult<()> {
+    future.get().over.set();
+    drop(rest);
+    let told = watched.map_or(Ok(()), |mut watched| {
+        if let Some(method) = method {
+            watched.tell_waiters(future, method);
+        }
+        watched.notify();
+        watched.release()
+    });
+    let called = invoke_callbacks(future);
+    told.and(called)
 }
 
 /// After it has come to its end: calls the callbacks, every one of them. What is no Exception, such as an interrupt, is raised when all
