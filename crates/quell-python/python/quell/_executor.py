@@ -193,15 +193,16 @@ class ThreadPoolExecutor(_Pool, _futures.ThreadPoolExecutor):
         # Callbacks are not called: whom they would tell is in the parent.
         for future in self._left():
             future._state = CANCELLED_AND_NOTIFIED
-        stays = [pair for pair in self._workers.items() if pair[0] is here]
-        for thread, worker in self._workers.items():
+        for thread, worker in list(self._workers.items()):
+            if thread is here:
+                continue
+            del self._workers[thread]
             future_there = worker.at()
-            if thread is not here and future_there is not None:
+            if future_there is not None:
                 future_there._exception = _thread.BrokenThreadPool(
                     "the task runs in the process that this one was forked from"
                 )
                 future_there._state = FINISHED
-        self._workers = dict(stays)
         self._threads = set(self._workers)
 
     def _left(self) -> Iterator[Future[Any]]:
