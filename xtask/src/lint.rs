@@ -56,6 +56,13 @@ pub(crate) fn run(session: &mut Session) -> anyhow::Result<()> {
     };
     session.step("ruff check", Kind::Check, LIMIT, ruff(&["check"]));
     session.step("ruff format", Kind::Check, LIMIT, ruff(&["format", "--check", "--diff"]));
+    // mypy and stubtest need the extension built: they run with the tests.
+    for version in ["3.11", "3.14"] {
+        let mut pyright = environment.command("basedpyright");
+        pyright.arg("--project").arg(workspace::python_project());
+        pyright.args(["--pythonversion", version, "--warnings"]);
+        session.step(format!("pyright, as on {version}"), Kind::Check, LIMIT, pyright);
+    }
     dependencies(session);
     Ok(())
 }

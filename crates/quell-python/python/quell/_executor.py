@@ -30,7 +30,8 @@ _standard: Any = _thread
 _R = TypeVar("_R")
 
 
-class Future(_Future, _futures.Future[_R]):
+# What the standard class keeps in attributes, the native half has behind properties.
+class Future(_Future, _futures.Future[_R]):  # pyright: ignore[reportIncompatibleVariableOverride]
     """The result of a task: a concurrent.futures.Future. wait(), as_completed() and asyncio.wrap_future() take it.
 
     Waiting for it, by result() or exception(), is an interruption point.
@@ -137,7 +138,7 @@ class ThreadPoolExecutor(_Pool, _futures.ThreadPoolExecutor):
         if queue_size < 0:
             raise ValueError(f"queue_size must not be negative: {queue_size}; 0 means any number")
         self._initializer, self._initargs = initializer, initargs
-        self._work_queue = Queue(queue_size)
+        self._work_queue = Queue(queue_size)  # pyright: ignore[reportIncompatibleVariableOverride]
         self._shutdown_lock = Lock()
         self._workers: dict[Thread, _Worker] = {}
         self._crew = _Crew(self._work_queue)
@@ -187,7 +188,7 @@ class ThreadPoolExecutor(_Pool, _futures.ThreadPoolExecutor):
 
     def _after_fork(self) -> None:
         """In the child, where there is no other thread than the one that forked, which may be a worker."""
-        self._shutdown_lock = Lock()
+        self._shutdown_lock = Lock()  # pyright: ignore[reportIncompatibleVariableOverride]
         self._crew.nobody()
         here = current_thread()
         # Callbacks are not called: whom they would tell is in the parent.
@@ -203,7 +204,7 @@ class ThreadPoolExecutor(_Pool, _futures.ThreadPoolExecutor):
                     "the task runs in the process that this one was forked from"
                 )
                 future_there._state = FINISHED
-        self._threads = set(self._workers)
+        self._threads = set(self._workers)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def _left(self) -> Iterator[Future[Any]]:
         """Takes what is left in the queue."""

@@ -22,6 +22,4 @@ __all__ = [
 ]
 
 # What else the module happens to hold on this version, for code that uses it.
-for _name, _value in vars(_standard).items():
-    globals().setdefault(_name, _value)
-del _name, _value
+globals().update({name: value for name, value in vars(_standard).items() if name not in globals()})
