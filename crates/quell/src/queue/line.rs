@@ -273,6 +273,7 @@ impl<T> Line<T> {
     }
 
     /// Nobody is in it, whoever was. For the child of a fork.
+    #[cfg_attr(any(quell_loom, quell_shuttle), expect(dead_code, reason = "no model forks"))]
     pub(super) fn forget(&mut self) {
         *self = Line::new();
     }
