@@ -8,6 +8,8 @@ mod common;
 mod deadlines;
 #[path = "calls/guarantees.rs"]
 mod guarantees;
+#[path = "calls/half_done.rs"]
+mod half_done;
 #[path = "calls/rules.rs"]
 mod rules;
 #[path = "calls/signals.rs"]

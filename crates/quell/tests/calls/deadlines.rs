@@ -9,13 +9,9 @@ use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-fn install() {
-    calls::install(crate::MECHANISM);
-}
-
 #[test]
 fn deadlines_are_kept() {
-    install();
+    calls::install();
     for (name, mut blocks) in kinds() {
         let start = Instant::now();
         let ended = blocks(&Wait::new().timeout(Duration::from_millis(20)));
@@ -32,7 +28,7 @@ fn deadlines_are_kept() {
 /// Deadlines at random moments, around the end of the call before: each ends its own call, and the next is not hurt.
 #[test]
 fn deadlines_end_their_own_call_only() {
-    install();
+    calls::install();
     let (reader, mut writer) = std::io::pipe().unwrap();
     let mut random = Random::new(1);
     for _ in 0..stress(500) {
@@ -49,7 +45,7 @@ fn deadlines_end_their_own_call_only() {
 /// With a deadline that has passed, what need not wait is done.
 #[test]
 fn a_deadline_that_has_passed_lets_through_what_is_there() {
-    install();
+    calls::install();
     let passed = Wait::new().until(Instant::now());
     let (reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(b"ab").unwrap();
@@ -72,7 +68,7 @@ fn a_deadline_that_has_passed_lets_through_what_is_there() {
 /// Nor does it matter at which moment of the call's beginning it passes.
 #[test]
 fn a_deadline_that_passes_meanwhile_lets_through_what_is_there() {
-    install();
+    calls::install();
     let (reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(b"a").unwrap();
     let path = calls::TempFile::new();

@@ -1,24 +1,18 @@
 //! The guarantees of system calls. Included by one file for each mechanism, which says which it is.
 
 use crate::calls::{self, Blocks, kinds};
-use crate::common::{Random, Turns, disturber, stress};
+use crate::common::{Random, Turns, stress};
 use quell::{CallError, Interrupt, Outcome, Wait, syscall, thread};
 use std::ffi::{c_int, c_void};
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
-
-fn install() {
-    calls::install(crate::MECHANISM);
-}
 
 /// Interrupts a thread that makes this call, `rounds` times, at random moments around its beginning. What was sent was
 /// delivered, each in its round; a lost one hangs the test.
 fn none_is_lost(name: &str, mut blocks: Blocks, rounds: u64) {
-    install();
+    calls::install();
     let turns = Arc::new(Turns::new());
     let target = {
         let turns = Arc::clone(&turns);
@@ -65,7 +59,7 @@ fn no_interrupt_of_any_call_is_lost() {
 
 #[test]
 fn before_the_call() {
-    install();
+    calls::install();
     for (name, mut blocks) in kinds() {
         quell::current().interrupt(Interrupt::new("early"));
         let ended = blocks(&Wait::new());
@@ -76,7 +70,7 @@ fn before_the_call() {
 /// Shielded threads are not signalled, nor are their calls interrupted.
 #[test]
 fn a_shielded_thread_is_never_signalled() {
-    install();
+    calls::install();
     for (name, mut blocks) in kinds() {
         let turns = Arc::new(Turns::new());
         let target = {
@@ -109,7 +103,7 @@ fn a_shielded_thread_is_never_signalled() {
 /// A mask lets interrupts in where the thread blocks, and a call blocks.
 #[test]
 fn a_masked_call_is_interrupted() {
-    install();
+    calls::install();
     let mask = quell::mask();
     quell::current().interrupt(Interrupt::new("stop"));
     quell::checkpoint().unwrap();
@@ -120,7 +114,7 @@ fn a_masked_call_is_interrupted() {
 /// An interrupt that is taken back while it is on its way ends no call.
 #[test]
 fn a_withdrawn_interrupt_ends_no_call() {
-    install();
+    calls::install();
     let rounds = stress(2_000);
     let (reader, mut writer) = std::io::pipe().unwrap();
     let turns = Arc::new(Turns::new());
@@ -202,7 +196,7 @@ impl Drop for Flood {
 /// on, and no interrupt is lost in their handlers.
 #[test]
 fn foreign_signals_lose_no_interrupt() {
-    install();
+    calls::install();
     for flags in [0, libc::SA_RESTART] {
         calls::on_signal(libc::SIGUSR1, count_flood, flags);
         let mut read = calls::read();
@@ -219,7 +213,7 @@ fn foreign_signals_lose_no_interrupt() {
 /// The same with signals reported: each ends the call, which has had no effect, and is made again.
 #[test]
 fn foreign_signals_are_reported_if_asked_for() {
-    install();
+    calls::install();
     calls::on_signal(libc::SIGWINCH, count_flood, 0);
     let _flood = Flood::start(libc::SIGWINCH);
     let mut read = calls::read();
@@ -232,7 +226,7 @@ fn foreign_signals_are_reported_if_asked_for() {
 /// Nudges from another thread, at random moments.
 #[test]
 fn no_nudge_is_lost() {
-    install();
+    calls::install();
     let rounds = stress(5_000);
     let turns = Arc::new(Turns::new());
     let target = {
@@ -256,71 +250,11 @@ fn no_nudge_is_lost() {
     target.join().unwrap();
 }
 
-/// A stream through a pipe while interrupts fly at both ends: no byte is lost or read twice, and each interrupt is seen
-/// once.
-#[test]
-fn no_byte_is_lost_or_read_twice() {
-    install();
-    let bytes = stress(1 << 20);
-    let (reader, writer) = std::io::pipe().unwrap();
-    let byte = |at: u64| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
-    let source = thread::spawn(move || {
-        let (mut sent, mut interrupted, mut random) = (0, 0, Random::new(5));
-        while sent < bytes {
-            let length = (1 + random.below(9000)).min(bytes - sent);
-            let chunk: Vec<u8> = (sent..sent + length).map(byte).collect();
-            match syscall::write(&writer, &chunk, &Wait::new()) {
-                Ok(written) => sent += written as u64,
-                Err(CallError::Interrupted(_)) => interrupted += 1,
-                other => panic!("{other:?}"),
-            }
-        }
-        (interrupted, quell::current().withdraw_all() as u64)
-    });
-    let sink = thread::spawn(move || {
-        let (mut got, mut interrupted, mut random) = (0, 0, Random::new(6));
-        let mut buffer = vec![0; 9000];
-        loop {
-            let room = 1 + random.below(9000) as usize;
-            match syscall::read(&reader, &mut buffer[..room], &Wait::new()) {
-                Ok(0) => break,
-                Ok(read) => {
-                    for (at, &found) in buffer[..read].iter().enumerate() {
-                        assert_eq!(found, byte(got + at as u64), "byte {}", got + at as u64);
-                    }
-                    got += read as u64;
-                }
-                Err(CallError::Interrupted(_)) => interrupted += 1,
-                other => panic!("{other:?}"),
-            }
-        }
-        assert_eq!(got, bytes);
-        (interrupted, quell::current().withdraw_all() as u64)
-    });
-    let ends = [source.thread().clone(), sink.thread().clone()];
-    let (mut random, mut receipts) = (Random::new(7), Vec::new());
-    while ends.iter().any(quell::Thread::is_alive) {
-        receipts.push(ends[random.below(2) as usize].interrupt(Interrupt::new(())));
-        for _ in 0..random.below(5000) {
-            std::hint::spin_loop();
-        }
-    }
-    let ((a, left_a), (b, left_b)) = (source.join().unwrap(), sink.join().unwrap());
-    let count = |outcome| receipts.iter().filter(|r| r.state() == outcome).count() as u64;
-    assert_eq!(count(Outcome::Delivered), a + b);
-    assert_eq!(count(Outcome::Withdrawn), left_a + left_b);
-    assert_eq!(
-        count(Outcome::Delivered) + count(Outcome::Withdrawn) + count(Outcome::TargetExited),
-        receipts.len() as u64
-    );
-    assert!(a + b > 0);
-}
-
 /// Calls that quell has not made, between those that it has, on a thread that is interrupted all the time, and on others:
 /// none of them ever ends with EINTR.
 #[test]
 fn other_calls_never_see_it() {
-    install();
+    calls::install();
     let rounds = stress(3_000);
     let stop = Arc::new(AtomicBool::new(false));
     // Sleeps of a few microseconds, which any handler would end.
@@ -363,7 +297,7 @@ fn other_calls_never_see_it() {
 /// Who had the signal before goes on being called, for every one of its own.
 #[test]
 fn the_foreign_handler_keeps_working() {
-    install();
+    calls::install();
     let before = calls::foreign_hits();
     let rounds = stress(500);
     let target = thread::spawn(move || {
@@ -385,7 +319,7 @@ fn the_foreign_handler_keeps_working() {
 /// A thread that blocks every signal when it makes its first call can be interrupted all the same.
 #[test]
 fn the_signal_is_let_through() {
-    install();
+    calls::install();
     let target = thread::spawn(|| {
         // SAFETY: this thread's own mask.
         unsafe {
@@ -399,128 +333,10 @@ fn the_signal_is_let_through() {
     assert!(matches!(target.join().unwrap(), Err(CallError::Interrupted(_))));
 }
 
-/// Connections come in while interrupts fly: each is accepted once, and no descriptor is left behind.
-#[test]
-fn no_connection_is_lost() {
-    install();
-    let connections = stress(2_000);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let target = thread::spawn(move || {
-        let (mut accepted, mut interrupted) = (0, 0);
-        while accepted < connections {
-            match syscall::accept(&listener, &Wait::new()) {
-                Ok((fd, from)) => {
-                    assert!(from.to_inet().unwrap().ip().is_loopback());
-                    let mut stream = TcpStream::from(fd);
-                    let mut number = [0; 8];
-                    stream.read_exact(&mut number).unwrap();
-                    assert_eq!(u64::from_le_bytes(number), accepted);
-                    accepted += 1;
-                }
-                Err(CallError::Interrupted(_)) => interrupted += 1,
-                other => panic!("{other:?}"),
-            }
-        }
-        // Nobody is left.
-        let now = Wait::new().until(Instant::now()).shielded();
-        assert!(matches!(syscall::accept(&listener, &now), Err(CallError::TimedOut)));
-        let rest = quell::current().withdraw_all();
-        (interrupted, rest as u64)
-    });
-    let stop = Arc::new(AtomicBool::new(false));
-    let disturber = disturber(9, 2, vec![target.thread().clone()], &stop, u64::MAX);
-    for number in 0..connections {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.write_all(&number.to_le_bytes()).unwrap();
-        // Until it was read: the queue of the listener has an end.
-        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
-    }
-    stop.store(true, SeqCst);
-    let sent = disturber.join().unwrap();
-    let (interrupted, rest) = target.join().unwrap();
-    assert!(interrupted > 0 && interrupted + rest <= sent);
-}
-
-/// A connection that is being made goes on in the kernel when the call is interrupted.
-#[test]
-fn an_interrupted_connect_goes_on() {
-    install();
-    // A listener whose queue is full drops what asks for more, which asks again after a second.
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    // SAFETY: shortens the queue.
-    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
-    let inet = listener.local_addr().unwrap();
-    let _first = TcpStream::connect(inet).unwrap();
-    // SAFETY: a new descriptor, owned here.
-    let socket = unsafe { OwnedFd::from_raw_fd(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0)) };
-    let tid = Arc::new(AtomicI32::new(0));
-    let target = {
-        let tid = Arc::clone(&tid);
-        thread::spawn(move || {
-            // SAFETY: asks who this is.
-            tid.store(unsafe { libc::syscall(libc::SYS_gettid) } as i32, SeqCst);
-            let ended = syscall::connect(&socket, &inet.into(), &Wait::new());
-            (socket, ended)
-        })
-    };
-    while !sleeps_in(&tid, libc::SYS_connect) {
-        std::thread::yield_now();
-    }
-    target.thread().interrupt(Interrupt::new(()));
-    let (socket, ended) = target.join().unwrap();
-    assert!(matches!(ended, Err(CallError::Interrupted(_))), "{ended:?}");
-    let _accepted = listener.accept().unwrap();
-    syscall::connected(&socket, &Wait::new()).unwrap();
-    let mut stream = TcpStream::from(socket);
-    stream.write_all(b"hello").unwrap();
-    let (mut second, _) = listener.accept().unwrap();
-    let mut hello = [0; 5];
-    second.read_exact(&mut hello).unwrap();
-    assert_eq!(&hello, b"hello");
-}
-
-/// An interrupted opening leaves no descriptor behind, and the next one works.
-#[test]
-fn an_interrupted_open_has_opened_nothing() {
-    install();
-    let fifo = Arc::new(calls::TempFile::fifo());
-    for round in 0..10 {
-        quell::current().interrupt(Interrupt::new(round));
-        let ended = syscall::open(&fifo.0, libc::O_RDONLY, 0, &Wait::new());
-        assert!(matches!(ended, Err(CallError::Interrupted(_))));
-        // Nobody reads.
-        let flags = libc::O_WRONLY | libc::O_NONBLOCK;
-        let other = syscall::open(&fifo.0, flags, 0, &Wait::new());
-        assert_eq!(other.unwrap_err().os_error(), Some(libc::ENXIO));
-    }
-    let other = Arc::clone(&fifo);
-    let writer = thread::spawn(move || syscall::open(&other.0, libc::O_WRONLY, 0, &Wait::new()));
-    syscall::open(&fifo.0, libc::O_RDONLY, 0, &Wait::new()).unwrap();
-    writer.join().unwrap().unwrap();
-}
-
-/// An interrupted wait for a lock holds none: it can be had by others, and given to them.
-#[test]
-fn an_interrupted_flock_holds_nothing() {
-    install();
-    let path = calls::TempFile::new();
-    let open = || std::fs::File::options().create(true).append(true).open(&path.0).unwrap();
-    let (holder, other, third) = (open(), open(), open());
-    syscall::flock(&holder, libc::LOCK_EX, &Wait::new()).unwrap();
-    quell::current().interrupt(Interrupt::new(()));
-    let ended = syscall::flock(&other, libc::LOCK_EX, &Wait::new());
-    assert!(matches!(ended, Err(CallError::Interrupted(_))));
-    syscall::flock(&holder, libc::LOCK_UN, &Wait::new()).unwrap();
-    syscall::flock(&third, libc::LOCK_EX | libc::LOCK_NB, &Wait::new()).unwrap();
-    let refused = syscall::flock(&other, libc::LOCK_EX | libc::LOCK_NB, &Wait::new());
-    assert_eq!(refused.unwrap_err().os_error(), Some(libc::EWOULDBLOCK));
-}
-
 /// Slept over signals, the time counts from the beginning.
 #[test]
 fn a_sleep_over_signals_is_not_longer() {
-    install();
+    calls::install();
     calls::on_signal(libc::SIGIO, count_flood, 0);
     let flood = Flood::start(libc::SIGIO);
     let start = Instant::now();
@@ -535,7 +351,7 @@ fn a_sleep_over_signals_is_not_longer() {
 /// In the child of a fork, calls are interrupted as anywhere.
 #[test]
 fn after_a_fork() {
-    install();
+    calls::install();
     let mut read = calls::read();
     let first = read(&Wait::new().timeout(Duration::from_millis(1)));
     assert!(matches!(first, Err(CallError::TimedOut)));
@@ -561,57 +377,4 @@ fn after_a_fork() {
         }
     }
     assert_eq!(syscall::waitpid(child, 0, &Wait::new()).unwrap(), (child, 0));
-}
-
-/// A process that waits keeps its status until somebody takes it.
-#[test]
-fn an_interrupted_wait_takes_no_status() {
-    install();
-    let mut child = calls::Sleeper::start();
-    for round in 0..10 {
-        quell::current().interrupt(Interrupt::new(round));
-        assert!(syscall::waitpid(child.number(), 0, &Wait::new()).is_err());
-    }
-    drop(child.0.stdin.take());
-    let waited = syscall::waitpid(child.number(), 0, &Wait::new()).unwrap();
-    assert_eq!(waited, (child.number(), 0));
-}
-
-/// What was written in part is said, and the interrupt stays pending.
-#[test]
-fn a_partial_write_is_returned() {
-    install();
-    let (mut reader, writer) = std::io::pipe().unwrap();
-    // SAFETY: changes the size of the pipe.
-    let room = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) } as usize;
-    let tid = Arc::new(AtomicI32::new(0));
-    let target = {
-        let tid = Arc::clone(&tid);
-        thread::spawn(move || {
-            // SAFETY: asks who this is.
-            tid.store(unsafe { libc::syscall(libc::SYS_gettid) } as i32, SeqCst);
-            let written = syscall::write(&writer, &vec![1; 3 * 4096], &Wait::new());
-            (written, quell::checkpoint().is_err())
-        })
-    };
-    // Until the pipe is full and the thread sleeps in the middle of its write.
-    while !sleeps_in(&tid, libc::SYS_write) {
-        std::thread::yield_now();
-    }
-    target.thread().interrupt(Interrupt::new(()));
-    let (written, interrupted_later) = target.join().unwrap();
-    assert_eq!(written.unwrap(), room);
-    assert!(interrupted_later);
-    let mut got = Vec::new();
-    reader.read_to_end(&mut got).unwrap();
-    assert_eq!(got.len(), room);
-}
-
-/// Whether the thread sleeps in this system call.
-fn sleeps_in(tid: &AtomicI32, number: libc::c_long) -> bool {
-    let tid = tid.load(SeqCst);
-    let Ok(file) = std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall")) else {
-        return false;
-    };
-    file.split(' ').next() == Some(&number.to_string())
 }

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
-use quell::syscall::{self, Address, Mechanism, Nap, PollFd, RangeOwner, Setup};
+use quell::syscall::{self, Address, Nap, PollFd, RangeOwner, Setup};
 use quell::{CallError, Wait};
 use std::cell::Cell;
 use std::ffi::{CString, c_int, c_void};
@@ -28,12 +28,12 @@ static FOREIGN: AtomicU64 = AtomicU64::new(0);
 /// What the test's own signals carry.
 static FOREIGN_MARK: u8 = 0;
 
-/// Installs a foreign handler on the signal, and then quell with this mechanism, once.
-pub(crate) fn install(mechanism: Mechanism) {
+/// Installs a foreign handler on the signal, and then quell with the mechanism of who includes this, once.
+pub(crate) fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         on_signal(libc::SIGURG, foreign, libc::SA_RESTART);
-        Setup::new().mechanism(mechanism).install().expect("the first use");
+        Setup::new().mechanism(crate::MECHANISM).install().expect("the first use");
     });
 }
 

@@ -23,7 +23,7 @@ fn raced(
     mut provide: impl FnMut(u64),
     mut call: impl FnMut(u64, &Wait) -> Result<(), CallError> + Send + 'static,
 ) {
-    calls::install(crate::MECHANISM);
+    calls::install();
     let succeeded = Arc::new(AtomicU64::new(0));
     let target = {
         let succeeded = Arc::clone(&succeeded);

@@ -44,7 +44,7 @@ fn tid() -> c_int {
 /// has none pending in between, though it blocks it there, and its handler runs only inside.
 #[test]
 fn never_sent_to_a_thread_outside_a_registered_call() {
-    calls::install(crate::MECHANISM);
+    calls::install();
     let rounds = stress(5_000);
     let target = thread::spawn(move || {
         let me = tid();
@@ -95,7 +95,7 @@ fn never_sent_to_a_thread_outside_a_registered_call() {
 /// A thread that has made no registered call, or that is in a call of its own, is not signalled, whoever interrupts it.
 #[test]
 fn never_sent_to_a_thread_in_a_call_of_its_own() {
-    calls::install(crate::MECHANISM);
+    calls::install();
     for has_called in [false, true] {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let number = Arc::new(AtomicI32::new(0));
@@ -133,7 +133,7 @@ fn never_sent_to_a_thread_in_a_call_of_its_own() {
 /// A shielded thread is never signalled, in no call: its interrupts wait, and its handler does not run once.
 #[test]
 fn never_sent_to_a_shielded_thread() {
-    calls::install(crate::MECHANISM);
+    calls::install();
     for (name, mut blocks) in kinds() {
         // One that ends on its own says when the call has begun, and how often the handler has run.
         let turns = Arc::new(Turns::new());
@@ -174,7 +174,7 @@ fn never_sent_to_a_shielded_thread() {
 /// The same in a call that nothing of quell's ends: there it is none at all.
 #[test]
 fn never_sent_to_a_shielded_thread_at_all() {
-    calls::install(crate::MECHANISM);
+    calls::install();
     for round in 0..stress(20) {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let turns = Arc::new(Turns::new());
