@@ -31,6 +31,7 @@ print('version=' + '.'.join(map(str, sys.version_info[:3])))
 print('release=' + sys.version_info.releaselevel)
 print('implementation=' + platform.python_implementation())
 print('free_threaded=%d' % bool(sysconfig.get_config_var('Py_GIL_DISABLED')))
+print('debug=%d' % hasattr(sys, 'gettotalrefcount'))
 print('library=' + (library if shared else ''))
 print('ensurepip=%d' % has('ensurepip'))
 print('pip=%d' % has('pip'))
@@ -39,7 +40,7 @@ print('pip=%d' % has('pip'))
 /// An interpreter that can run the tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Interpreter {
-    /// Names its folders and its steps: `3.12.1`, or `3.12.1-2` for a second one of the same version.
+    /// Names its folders and its steps: `3.12.1`, or `3.12.1-2` for a second one of the same version; `3.12.1d` for a debug build.
     pub(crate) tag: String,
     /// `3.12.1`.
     pub(crate) version: String,
@@ -51,6 +52,8 @@ pub(crate) struct Interpreter {
     pub(crate) ensurepip: bool,
     /// pip is installed beside it.
     pub(crate) pip: bool,
+    /// It counts all references and checks itself, which takes time: for the package's tests alone.
+    debug: bool,
 }
 
 impl Interpreter {
@@ -66,11 +69,32 @@ impl std::fmt::Display for Interpreter {
     }
 }
 
-/// Every supported interpreter, oldest first.
+/// Every supported interpreter but the debug builds, oldest first.
 ///
 /// # Errors
 /// When `QUELL_PYTHONS` names one that cannot be used, or when none is found at all.
 pub(crate) fn find() -> anyhow::Result<Vec<Interpreter>> {
+    let found = all(false)?;
+    if found.is_empty() {
+        bail!(
+            "no CPython {}.{} or later was found on the path, in pyenv's versions or in /usr/bin; install one, or \
+             name it in QUELL_PYTHONS",
+            OLDEST.0,
+            OLDEST.1
+        );
+    }
+    Ok(found)
+}
+
+/// The debug builds, oldest first; mostly there are none.
+///
+/// # Errors
+/// When `QUELL_PYTHONS` names an interpreter that cannot be used.
+pub(crate) fn debug_builds() -> anyhow::Result<Vec<Interpreter>> {
+    all(true)
+}
+
+fn all(debug: bool) -> anyhow::Result<Vec<Interpreter>> {
     let mut found = Vec::new();
     if let Some(named) = std::env::var_os("QUELL_PYTHONS") {
         for path in std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty()) {
@@ -81,16 +105,8 @@ pub(crate) fn find() -> anyhow::Result<Vec<Interpreter>> {
     } else {
         found.extend(candidates().iter().filter_map(|path| ask(path).ok()));
     }
-    let found = sorted_and_tagged(found);
-    if found.is_empty() {
-        bail!(
-            "no CPython {}.{} or later was found on the path, in pyenv's versions or in /usr/bin; install one, or \
-             name it in QUELL_PYTHONS",
-            OLDEST.0,
-            OLDEST.1
-        );
-    }
-    Ok(found)
+    found.retain(|interpreter| interpreter.debug == debug);
+    Ok(sorted_and_tagged(found))
 }
 
 /// The interpreter that a plain `cargo build` links against, if it is one that can be linked: PyO3 looks at these
@@ -108,9 +124,11 @@ pub(crate) fn default_of_cargo() -> Option<Interpreter> {
 
 /// Prints what was found, for `cargo xtask pythons`.
 pub(crate) fn list() -> anyhow::Result<()> {
-    for interpreter in find()? {
+    for interpreter in find()?.into_iter().chain(debug_builds()?) {
         let mut remarks = Vec::new();
-        if interpreter.library.is_none() {
+        if interpreter.debug {
+            remarks.push("a debug build: only the package's tests run on it");
+        } else if interpreter.library.is_none() {
             remarks
                 .push("no shared library: the command cannot be linked (Debian: libpython3-dev)");
         }
@@ -131,6 +149,8 @@ fn candidates() -> Vec<PathBuf> {
     let mut names: Vec<String> = vec!["python3".into(), "python".into()];
     names.extend((OLDEST.1..=NEWEST).map(|minor| format!("python3.{minor}")));
     names.extend((13..=NEWEST).map(|minor| format!("python3.{minor}t")));
+    // Debian's, and what CPython's own installation calls a debug build.
+    names.extend((OLDEST.1..=NEWEST).map(|minor| format!("python3.{minor}d")));
     let mut folders: Vec<PathBuf> =
         std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
     folders.extend(["/usr/bin", "/usr/local/bin"].map(PathBuf::from));
@@ -185,13 +205,15 @@ fn read(answer: &str) -> anyhow::Result<Interpreter> {
         bail!("it is a free-threaded build, which is not supported yet");
     }
     let library = field("library");
+    let debug = field("debug") == "1";
     Ok(Interpreter {
-        tag: version.to_owned(),
+        tag: format!("{version}{}", if debug { "d" } else { "" }),
         version: version.to_owned(),
         executable: field("executable").into(),
         library: (!library.is_empty()).then(|| library.into()),
         ensurepip: field("ensurepip") == "1",
         pip: field("pip") == "1",
+        debug,
     })
 }
 
@@ -204,7 +226,7 @@ fn sorted_and_tagged(mut found: Vec<Interpreter>) -> Vec<Interpreter> {
         let earlier = found[..index].iter().filter(|other| other.version == found[index].version);
         let count = earlier.count();
         if count > 0 {
-            found[index].tag = format!("{}-{}", found[index].version, count + 1);
+            found[index].tag = format!("{}-{}", found[index].tag, count + 1);
         }
     }
     found
@@ -237,6 +259,18 @@ mod tests {
         let found = read(&answer("3.12.1", "CPython")).unwrap();
         assert_eq!((found.tag.as_str(), found.ensurepip, found.pip), ("3.12.1", true, false));
         assert_eq!(found.library.as_deref().unwrap().to_str(), Some("/opt/p/lib/libpython3.so"));
+    }
+
+    #[test]
+    fn a_debug_build_has_a_name_of_its_own() {
+        let found = read(&format!("{}debug=1\n", answer("3.12.1", "CPython"))).unwrap();
+        assert_eq!((found.tag.as_str(), found.minor(), found.debug), ("3.12.1d", "3.12", true));
+        assert!(!read(&answer("3.12.1", "CPython")).unwrap().debug);
+        let twice = sorted_and_tagged(vec![
+            found.clone(),
+            Interpreter { executable: "/b".into(), ..found },
+        ]);
+        assert_eq!([twice[0].tag.as_str(), twice[1].tag.as_str()], ["3.12.1d", "3.12.1d-2"]);
     }
 
     #[test]

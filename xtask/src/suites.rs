@@ -6,7 +6,7 @@
 //! 2. The core again: under loom (every interleaving of small models), under shuttle (large random schedules), and with
 //!    the portable parker in place of the futex. And every row of the benchmarks, for a moment each.
 //! 3. For each interpreter: the Rust tests of the crates that link Python, the extension's tests, the command's, the
-//!    type checkers.
+//!    type checkers. For a debug build of one: the extension's tests.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -47,8 +47,10 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> anyhow::Result<()
             found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         );
     }
+    let mut debug = pythons::debug_builds()?;
+    debug.retain(|python| options.admits(&python.version));
     println!("interpreters:");
-    chosen.iter().for_each(|interpreter| println!("   {interpreter}"));
+    chosen.iter().chain(&debug).for_each(|interpreter| println!("   {interpreter}"));
     if options.rust() {
         let runner = Runner::new(session, options);
         runner.workspace(session, &chosen);
@@ -61,6 +63,9 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> anyhow::Result<()
         for interpreter in &chosen {
             let ways = if is_older(interpreter, &chosen) { Ways::Binary } else { Ways::Both };
             python(session, &tools, interpreter, ways, options);
+        }
+        for interpreter in &debug {
+            package(session, &tools, interpreter, options);
         }
         if let Some(newest) = chosen.last()
             && !options.is_partial()
@@ -247,19 +252,11 @@ fn python(
 ) {
     let tag = &interpreter.tag;
     let kind = options.tests();
-    let Some(environment) = venv::of(session, tools, interpreter) else { return };
-    if !builds::extension(session, tools, interpreter, &environment) {
-        return;
-    }
-    let package_tests = workspace::python_project().join("tests");
-    for (name, folder) in [("package", package_tests), ("documents", workspace::document_tests())] {
-        if folder.is_dir() {
-            let mut command = pytest(&environment, options, folder);
-            if name == "package" {
-                spread(&mut command, processors());
-            }
-            session.step(format!("{tag}: {name}"), kind, LIMIT, command);
-        }
+    let Some(environment) = package(session, tools, interpreter, options) else { return };
+    let documents = workspace::document_tests();
+    if documents.is_dir() {
+        let command = pytest(&environment, options, documents);
+        session.step(format!("{tag}: documents"), kind, LIMIT, command);
     }
     if workspace::command_suites().is_dir() {
         // Without the binary the suites still drive `python -m quell run`.
@@ -284,6 +281,23 @@ fn python(
     if !options.is_partial() {
         types(session, &environment, tag);
     }
+}
+
+/// The package and its tests; the environment it is installed in, if it could be.
+fn package(
+    session: &mut Session,
+    tools: &Environment,
+    interpreter: &Interpreter,
+    options: &Options,
+) -> Option<Environment> {
+    let environment = venv::of(session, tools, interpreter)?;
+    if !builds::extension(session, tools, interpreter, &environment) {
+        return None;
+    }
+    let mut command = pytest(&environment, options, workspace::python_project().join("tests"));
+    spread(&mut command, processors());
+    session.step(format!("{}: package", interpreter.tag), options.tests(), LIMIT, command);
+    Some(environment)
 }
 
 /// pytest on one folder; its settings stand in `pytest.ini`.

@@ -150,7 +150,9 @@ def test_the_import_brings_no_other_modules():
         "import sys; before = set(sys.modules); import quell; "
         "print(*(m for m in set(sys.modules) - before if not m.startswith('quell')))"
     )
-    assert python(code, "-I").split() == []
+    # A debug build of the interpreter looks up the codecs that others have built in.
+    codecs = {"encodings.ascii"} if hasattr(sys, "gettotalrefcount") else set()
+    assert set(python(code, "-I").split()) <= codecs
 
 
 def test_it_is_typed():
