@@ -3,7 +3,6 @@ afterwards."""
 
 import concurrent.futures
 import contextlib
-import ctypes
 import gc
 import http.client
 import logging
@@ -245,31 +244,3 @@ def test_a_queue_between_processes_loses_nothing(start):
         assert start(items.get).done().result == "second"
         assert items.empty()
     items.join_thread()
-
-
-# ---- what is not reached
-
-
-def test_a_c_library_that_waits_by_itself_is_left_when_it_returns(stack, start):
-    """A stand-in for a driver of a database: it polls, and takes up the wait again until its own time is over."""
-    r, w = pipe(stack)
-
-    class Poll(ctypes.Structure):
-        _fields_ = (("fd", ctypes.c_int), ("events", ctypes.c_short), ("revents", ctypes.c_short))
-
-    library = ctypes.CDLL(None)
-    wanted = Poll(r, 1, 0)
-    after = []
-
-    def driver():
-        library.poll(ctypes.byref(wanted), 1, 1_000_000)
-        after.append("what follows the call")
-
-    worker = start(driver).blocked()
-    receipt = quell.interrupt(worker, Stop)
-    assert not receipt.wait(0.05)
-    assert worker.is_alive()
-    os.write(w, b"x")
-    assert isinstance(worker.done().error, Stop)
-    assert receipt.state == "delivered"
-    assert after == []

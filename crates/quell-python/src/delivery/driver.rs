@@ -4,6 +4,11 @@
 //! looked. So as long as an interrupt is pending the driver looks again: each millisecond at first, then less and less
 //! often. It takes the GIL for each look and nothing else; all decisions are made with the GIL held.
 //!
+//! *Signals are sent more and more rarely* to a thread that neither runs Python code nor answers them ([`Kicks`]). A library
+//! that restarts its wait after a signal, with its whole timeout, and looks for signals when that is over (psycopg's and many an event
+//! loop's) would never come to the end of it if it was signalled again and again; and one signal is enough, because
+//! CPython remembers it. It is repeated at all because the last one may have come right before the thread began to wait.
+//!
 //! *Shutdown.* An `atexit` function, registered when quell is imported, closes the driver's [`Door`]. After that nothing
 //! is delivered any more.
 
@@ -24,6 +29,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(20);
 /// A thread that has not come by after this long gets events for everything that it starts.
 const ESCALATE: Duration = Duration::from_millis(20);
+/// The longest time between two signals that are not answered.
+const RARELY: Duration = Duration::from_millis(500);
 
 struct Driver {
     shared: Mutex<Shared>,
@@ -46,6 +53,34 @@ struct Work {
     events: u64,
     /// Processor time the thread had used at the last look that found no events.
     used: Option<Duration>,
+    kicks: Kicks,
+}
+
+/// When the thread is signalled next.
+struct Kicks {
+    next: Instant,
+    pause: Duration,
+    /// [`signal::answered`] at the last one.
+    answered: u64,
+}
+
+impl Kicks {
+    fn new(now: Instant) -> Self {
+        Self { next: now, pause: SHORTEST, answered: 0 }
+    }
+
+    /// Whether it is time for a signal: at once if the last one was answered, otherwise after twice the time of the last pause.
+    fn is_due(&mut self, now: Instant, answered: u64) -> bool {
+        if answered != self.answered {
+            *self = Self { answered, ..Self::new(now) };
+        }
+        let due = now >= self.next;
+        if due {
+            self.next = now + self.pause;
+            self.pause = (self.pause * 2).min(RARELY);
+        }
+        due
+    }
 }
 
 /// Replaced in the child of a fork, where the old one's lock may be held by a thread that is gone.
@@ -97,6 +132,7 @@ pub(super) fn add(py: Python<'_>, record: &Arc<Record>) {
         pause: SHORTEST,
         events,
         used: None,
+        kicks: Kicks::new(now),
     };
     match shared.work.iter_mut().find(|w| Arc::ptr_eq(&w.record, record)) {
         Some(known) => known.next = known.next.min(work.next),
@@ -147,13 +183,15 @@ fn look(py: Python<'_>, work: &mut Work) -> bool {
     }
     let record = &work.record;
     let lent = impersonate::expire(py);
-    if !record.thread().has_pending() {
-        gate::disarm(py, record);
-        return false;
-    }
-    if record.thread_state().is_none() {
+    let pending = record.thread().has_pending();
+    let ended = record.thread_state().is_none();
+    if pending && ended {
         record.thread().mark_exited();
+    }
+    if !pending || ended {
         gate::disarm(py, record);
+        // Nobody may look again for long. If it is lent to another thread, that one gets it again.
+        impersonate::end(py);
         return false;
     }
     let (idle, shielded) = record.state(py, |s| {
@@ -177,9 +215,15 @@ fn look(py: Python<'_>, work: &mut Work) -> bool {
     }
     if !idle || shielded {
         // It runs Python code, which the gate sees, or wants to be left alone.
+        work.kicks = Kicks::new(now);
     } else if ts.ident() == signal::main_ident() {
-        signal::kick(ts);
-    } else if !lent && record.state(py, |s| s.options.impersonate && s.own_calls == 0) {
+        if work.kicks.is_due(now, signal::answered()) {
+            signal::kick(ts);
+        }
+    } else if !lent
+        && record.state(py, |s| s.options.impersonate && s.own_calls == 0)
+        && work.kicks.is_due(now, signal::answered())
+    {
         impersonate::strike(py, ts);
     }
     if now.duration_since(work.since) > ESCALATE * 10 {

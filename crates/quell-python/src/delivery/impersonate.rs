@@ -41,6 +41,13 @@ pub(super) fn end(py: Python<'_>) {
     }
 }
 
+/// Takes the identity back from the calling thread, which has been reached, if it is the one that has it.
+pub(super) fn give_back(py: Python<'_>) {
+    if SINCE.with(py, |since| since.is_some()) && holder() == ThreadState::current().ident() {
+        end(py);
+    }
+}
+
 /// Takes the identity back if it was lent too long ago. True while it is lent.
 pub(super) fn expire(py: Python<'_>) -> bool {
     match SINCE.with(py, |since| *since) {
@@ -50,6 +57,11 @@ pub(super) fn expire(py: Python<'_>) -> bool {
         }
         lent => lent.is_some(),
     }
+}
+
+fn holder() -> u64 {
+    // SAFETY: as in `set`.
+    unsafe { signal::main_thread_field().read_volatile() }
 }
 
 fn set(ident: u64) {

@@ -23,6 +23,7 @@ use super::Options;
 use super::gate::{self, Arming};
 use super::gil_cell::GilCell;
 use super::holds::Hold;
+use super::impersonate;
 use super::reason::Reason;
 use super::want::Want;
 use crate::cpython::thread::ThreadState;
@@ -264,6 +265,7 @@ impl Record {
 
     /// The exception of an interrupt that was taken, ready to be raised.
     pub(super) fn delivered(&self, py: Python<'_>, interrupt: Interrupt) -> PyErr {
+        impersonate::give_back(py);
         let Some(exception) = interrupt.downcast_ref::<Reason>().and_then(|r| r.take(py)) else {
             // Sent through the core by other code of the process.
             let text = format!("interrupted: {interrupt:?}");

@@ -34,6 +34,7 @@ static HOOK: OnceLock<fn(Python<'_>)> = OnceLock::new();
 
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 static MAIN: AtomicU64 = AtomicU64::new(0);
+static ANSWERED: AtomicU64 = AtomicU64::new(0);
 static LOOP_DEPTH: AtomicUsize = AtomicUsize::new(0);
 static CALIBRATING: AtomicBool = AtomicBool::new(false);
 
@@ -121,6 +122,7 @@ fn handler(py: Python<'_>, signum: &Bound<'_, PyAny>, frame: &Bound<'_, PyAny>) 
         LOOP_DEPTH.store(depth.unwrap_or(0), GIL);
         return Ok(());
     }
+    ANSWERED.store(answered() + 1, GIL);
     impersonate::end(py);
     if runs_handlers() {
         if let Some(hook) = HOOK.get() {
@@ -158,6 +160,11 @@ fn handler(py: Python<'_>, signum: &Bound<'_, PyAny>, frame: &Bound<'_, PyAny>) 
 /// Sends the signal to a thread of this interpreter, whose state was found with the GIL held since.
 pub(super) fn kick(ts: ThreadState) -> bool {
     send(ts.ident())
+}
+
+/// How often the handler has run.
+pub(super) fn answered() -> u64 {
+    ANSWERED.load(GIL)
 }
 
 fn send(ident: u64) -> bool {
