@@ -74,6 +74,22 @@ def test_a_regular_expression_in_the_main_thread_is_ended():
     assert time.monotonic() - begun < PATIENCE
 
 
+def test_a_regular_expression_is_ended_though_many_threads_want_the_interpreter(start):
+    # Who is to end it takes turns with all of them, and is let in again until it has had its own.
+    over, catastrophe = threading.Event(), re.compile(r"(a+)+$")
+
+    def busy():
+        while not over.is_set():
+            pass
+
+    for _ in range(16):
+        start(busy)
+    for _ in range(5 * STRESS):
+        with pytest.raises(quell.Timeout), quell.timeout(SHORT):
+            catastrophe.match("a" * 64 + "b")
+    over.set()
+
+
 def test_a_regular_expression_that_may_not_be_ended_comes_to_its_result():
     """The handler of the signal has given the interpreter's lock up in its middle."""
     slow = re.compile(r"(a+)+$")
