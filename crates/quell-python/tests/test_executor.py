@@ -3,12 +3,13 @@
 import asyncio
 import concurrent.futures
 import random
+import sys
 import threading
 import time
 
 import pytest
 import quell
-from conftest import PATIENCE, STRESS, disturb, spin, spin_until
+from conftest import PATIENCE, STRESS, disturb, python, spin, spin_until
 from tasks import Begun, Mine, block, swallow
 
 
@@ -167,6 +168,53 @@ def test_interrupts_reach_neither_the_worker_nor_the_next_task(caplog, fast_swit
         assert executor.submit(int).result(PATIENCE) == 0
     assert all(ends.values()), ends
     assert not caplog.records
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="nothing lets other threads run while an interrupt is sent"
+)
+def test_an_interrupt_that_is_being_sent_as_its_task_ends():
+    """The worker waits until it has been sent, and takes it back: the next task does not begin before."""
+    ended = python(
+        """
+        import quell, sys
+
+        executor = quell.ThreadPoolExecutor(1)
+        begun, over, begun_too, over_too = (quell.Event() for _ in range(4))
+
+        def task(begun, over):
+            begun.set()
+            over.wait()
+            return "done"
+
+        def worker_waits_for_the_sender():
+            worker = next(t for t in quell.threads() if t.name == "_0")
+            return worker.waits and worker.waits.object not in {over, over_too}
+
+        sending = []
+
+        def hook(event, _arguments):
+            # The sender prepares itself: it has begun to send, and is not done yet.
+            if event == "sys.monitoring.register_callback" and not sending:
+                sending.append(event)
+                over.set()
+                while not (begun_too.is_set() or worker_waits_for_the_sender()):
+                    pass
+
+        first = executor.submit(task, begun, over)
+        second = executor.submit(task, begun_too, over_too)
+        begun.wait()
+        executor._threads.copy().pop().name = "_0"
+        sys.addaudithook(hook)
+        assert first.cancel(interrupt=True)
+        assert sending
+        begun_too.wait()
+        over_too.set()
+        print(first.result(), second.result())
+        executor.shutdown()
+        """
+    )
+    assert ended.stdout == "done done\n"
 
 
 def test_who_submits_is_interrupted(start, fast_switching):
