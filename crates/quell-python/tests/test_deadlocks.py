@@ -4,6 +4,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -376,6 +378,38 @@ def test_a_report(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
     assert report.startswith("deadlock of 2 threads:\n")
     assert dump.count("[deadlock]") == 2
     assert dump.count("deadlock of 2 threads:\n") == 1
+
+
+def test_a_circle_that_was_left_and_has_ended_is_told_of_again(start: Start) -> None:
+    # The same threads with the same locks at the same places, more often than circles are remembered.
+    asked: list[quell.Deadlock] = []
+    quell.set_detection(asked.append)
+    a, b, rounds, ended = quell.Lock(), quell.Lock(), 80, 0
+    both = quell.Barrier(3)
+
+    def cross(one: quell.Lock, two: quell.Lock) -> None:
+        nonlocal ended
+        for _ in range(rounds):
+            both.wait()
+            with suppress(KeyboardInterrupt), one:
+                both.wait()
+                with two:
+                    pass
+            ended += 1
+
+    workers = [start(partial(cross, a, b)), start(partial(cross, b, a))]
+    for turn in range(rounds):
+        both.wait()
+        both.wait()
+        spin_until(lambda: len(quell.find_deadlocks()) == 1)
+        spin_until(lambda turn=turn: len(asked) > turn)  # type: ignore[misc]
+        assert len(asked) == turn + 1
+        quell.interrupt(workers[turn % 2], KeyboardInterrupt)
+        spin_until(lambda turn=turn: ended == 2 * (turn + 1))  # type: ignore[misc]
+        assert not quell.find_deadlocks()
+    for worker in workers:
+        assert worker.done().error is None
+    assert len(asked) == rounds
 
 
 def test_settings() -> None:
