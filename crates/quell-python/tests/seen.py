@@ -1,13 +1,23 @@
 """What the tests of looks and of deadlocks share: threads as quell.threads() sees them, and rings of threads that want locks."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 import quell
 from conftest import Worker, spin_until
+
+
+class Lockable(Protocol):
+    """A lock of quell's, or of the standard library's."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *args: Any) -> object: ...
+
 
 Start = Callable[[Callable[[], object]], Worker]
 
@@ -54,7 +64,7 @@ def waiting(thread: threading.Thread) -> bool:
 class Ring:
     """Threads of which each holds a lock and then wants the next one's: the last one closes the circle."""
 
-    def __init__(self, start: Start, locks: list[quell.Lock | quell.RLock]) -> None:
+    def __init__(self, start: Start, locks: Sequence[Lockable]) -> None:
         self.locks = locks
         holding = quell.Barrier(len(locks) + 1)
         self.turns = [quell.Event() for _ in locks]
@@ -82,7 +92,9 @@ class Ring:
 def in_lock(thread: threading.Thread) -> bool:
     """Whether the thread waits for a lock or for the end of another thread."""
     return any(
-        t.ident == thread.ident and t.waits and t.waits.kind in {"Lock", "RLock", "Thread"}
+        t.ident == thread.ident
+        and t.waits
+        and t.waits.kind.split(".")[-1] in {"Lock", "RLock", "Thread"}
         for t in quell.threads()
     )
 

@@ -201,6 +201,11 @@ impl ThreadState {
         })
     }
 
+    /// The thread state with this ident: of two, the newest.
+    pub(crate) fn with_ident(ident: u64) -> Option<ThreadState> {
+        Self::all().find(|ts| ts.ident() == ident)
+    }
+
     /// The thread state with this id, if the thread still has one.
     pub(crate) fn find(id: u64) -> Option<ThreadState> {
         Self::all().find(|ts| ts.id() == id)

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | a `Lock` or `RLock`, also as a condition or a queue takes it again | acquired it |
 //! | the end of a `quell.threading.Thread` | is to end |
+//! | the same of the standard library's, where they are [patched](crate::patch) | acquired it ([who that is](crate::patch::held)); is to end |
 //! | anything else | is not known: any thread may end it |
 //!
 //! The core can do the same for its own locks (`quell::deadlock`), and is not asked here: it would have to be told of every acquire
@@ -45,8 +46,9 @@
 //! same, want by want.
 
 mod circle;
+mod left;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -62,7 +64,9 @@ use crate::lazy::Part;
 use crate::look::facts::{Facts, Look};
 use crate::look::objects::ThreadInfo;
 use crate::look::{dump, text};
+use crate::patch::held;
 use circle::{Choice, choose, circle};
+use left::{Key, Left};
 
 /// What is done about a deadlock.
 enum Policy {
@@ -137,32 +141,23 @@ struct Link {
     may_fail: MayFail,
 }
 
-/// By what a circle is told from others: the wants, in no matter which order.
-type Key = Vec<(u64, u64)>;
-
 fn key(circle: &[Link]) -> Key {
     let mut key: Key = circle.iter().map(|link| (link.number, link.want)).collect();
     key.sort_unstable();
     key
 }
 
-/// Circles that somebody was told of and that are left as they are, the last ones.
-static LEFT: GilCell<VecDeque<Key>> = GilCell::new(VecDeque::new());
+static LEFT: GilCell<Left> = GilCell::new(Left::new());
 
 fn leave(py: Python<'_>, key: Key) {
-    const FEW: usize = 64;
-    LEFT.with(py, |left| {
-        if left.len() == FEW {
-            left.pop_front();
-        }
-        left.push_back(key);
-    });
+    LEFT.with(py, |left| left.add(key));
 }
 
 /// The circle that `me` closes or is in. Runs no Python code.
 fn find(py: Python<'_>, me: Link) -> Option<Vec<Link>> {
     let want = |number: u64| standing(py, number).map(|link| link.what);
-    let found = circle(me.number, me.what, |what| what.holder(py), want, record::all(py).len())?;
+    let found =
+        circle(me.number, me.what, |what| what.holder_for_sure(py), want, record::all(py).len())?;
     let rest = found.iter().skip(1).map(|(number, _)| standing(py, *number));
     std::iter::once(Some(me)).chain(rest).collect()
 }
@@ -263,7 +258,7 @@ pub(crate) fn look(
             }
             None => {}
         }
-        if LEFT.with(py, |left| left.contains(&key)) {
+        if LEFT.with(py, |left| left.has(&key)) {
             return Ok(());
         }
         match error(py, &circle).and_then(|error| decide(py, me, error)) {
@@ -386,6 +381,7 @@ fn set_detection(policy: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
     let policy = Policy::of(policy)?;
     want::set_detecting(py, !matches!(policy, Policy::Off));
     let before = POLICY.with(py, |now| std::mem::replace(now, policy));
+    held::update(py)?;
     Ok(before.into_object(py))
 }
 

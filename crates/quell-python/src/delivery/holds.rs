@@ -35,7 +35,13 @@ impl Hold {
     /// A hold of the calling thread, whose state this is, acquired by its running frame.
     #[inline]
     pub(super) fn here(key: *const (), thread: ThreadState) -> Self {
-        let (frame, instruction, code) = thread.top().map_or((0, 0, 0), |frame| {
+        Self::by(key, thread.top())
+    }
+
+    /// A hold that this frame has acquired.
+    #[inline]
+    pub(crate) fn by(key: *const (), frame: Option<Frame>) -> Self {
+        let (frame, instruction, code) = frame.map_or((0, 0, 0), |frame| {
             (frame.address(), frame.instruction(), frame.code_address())
         });
         Self { key, frame, instruction, code }
@@ -63,6 +69,13 @@ impl Hold {
         let call = Points::of(py, code)?.guarded(code.offset_of(self.instruction), frame.lasti());
         Ok(call.map(|call| (self.frame, call)))
     }
+}
+
+/// Whether what the call acquires that a frame is at is given back by a `with` or a `try` in the frame's own code.
+pub(crate) fn is_guarded(py: Python<'_>, frame: Frame) -> bool {
+    let Some(code) = frame.code() else { return false };
+    // Who cannot be told, because there is no memory for it, is not.
+    Points::of(py, code).is_ok_and(|p| p.has_guard(code.offset_of(frame.instruction())))
 }
 
 /// Whether every hold of the calling thread, whose record this is, is covered where the thread is now.

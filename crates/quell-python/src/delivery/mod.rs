@@ -48,6 +48,7 @@ use quell::wait::Wait;
 use quell::{Interrupted, Receipt};
 
 pub use holds::Hold;
+pub(crate) use holds::is_guarded;
 pub use knock::Knock;
 pub use reason::Admit;
 pub use record::{Unheld, current_thread};
@@ -382,14 +383,20 @@ impl Drop for OwnCall<'_> {
 /// The interrupt that is pending in the calling thread, for a system call that was made for somebody else's code with
 /// [`leave_pending`](Wait::leave_pending) and has come back without effect.
 pub fn hit(py: Python<'_>) -> PyResult<Hit> {
-    let record = Record::current(py);
-    if swallow::would_swallow_blocked(py, record) || !holds::covered(py, record)? {
+    if !may_raise_where_blocked(py)? {
         return Ok(Hit::Later);
     }
+    let record = Record::current(py);
     Ok(match record.take(py, true) {
         Some(interrupt) => Hit::Raise(record.delivered(py, interrupt)),
         None => Hit::Nothing,
     })
+}
+
+/// Whether an exception in a call that the calling thread is blocked in leaves no lock held, and is not swallowed.
+pub fn may_raise_where_blocked(py: Python<'_>) -> PyResult<bool> {
+    let record = Record::current(py);
+    Ok(!swallow::would_swallow_blocked(py, record) && holds::covered(py, record)?)
 }
 
 /// Whether the calling thread is the one whose blocking calls end when a signal comes.

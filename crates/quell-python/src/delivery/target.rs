@@ -53,7 +53,7 @@ impl Target {
 
 fn by_ident(py: Python<'_>, ident: u64) -> Option<Target> {
     // A thread that ends leaves its record before its ident can be given away: the newest state comes first.
-    ThreadState::all().find(|ts| ts.ident() == ident).map(|ts| Target(Record::of(py, ts)))
+    ThreadState::with_ident(ident).map(|ts| Target(Record::of(py, ts)))
 }
 
 /// The main thread of the process.

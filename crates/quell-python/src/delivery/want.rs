@@ -14,6 +14,7 @@ use pyo3::{PyClass, ffi};
 use quell::wait::Wait;
 
 use super::record::{self, Record};
+use crate::patch::held;
 use crate::primitives::call::object_of;
 
 /// What is waited for.
@@ -28,8 +29,10 @@ pub(crate) enum Kind {
     Queue,
     /// The end of a thread.
     Thread,
-    /// A `threading.Lock` or `threading.RLock`, where these are patched.
-    Standard,
+    /// A `threading.Lock`, where these are patched.
+    StandardLock,
+    /// A `threading.RLock`, where these are patched.
+    StandardRLock,
     /// What becomes of an interrupt.
     Delivery,
     /// Something that quell has inside.
@@ -48,7 +51,8 @@ impl Kind {
             Kind::Barrier => "Barrier",
             Kind::Queue => "Queue",
             Kind::Thread => "Thread",
-            Kind::Standard => "lock",
+            Kind::StandardLock => "threading.Lock",
+            Kind::StandardRLock => "threading.RLock",
             Kind::Delivery => "Delivery",
             Kind::Other => "quell",
         }
@@ -86,8 +90,8 @@ impl What {
         What { kind, key: object.cast_const().cast(), object, holder: null() }
     }
 
-    /// The end of a thread.
-    fn end(end: &AtomicU64) -> What {
+    /// The end of a thread, whose number is there.
+    pub(crate) fn end(end: &AtomicU64) -> What {
         What { kind: Kind::Thread, ..What::OTHER }.or_held_by(end)
     }
 
@@ -100,10 +104,22 @@ impl What {
     pub(crate) fn holder(&self, py: Python<'_>) -> Option<u64> {
         let hold = match self.kind {
             Kind::Lock | Kind::RLock => record::holder(py, self.key).map(|r| r.tstate_id()),
+            Kind::StandardLock => held::holder_of_lock(py, self.object).map(|held| held.number),
+            Kind::StandardRLock => held::holder_of_rlock(py, self.object),
             _ => None,
         };
         // SAFETY: kept by the operation.
         hold.or_else(|| unsafe { self.holder.as_ref() }.and_then(End::number))
+    }
+
+    /// The same, if it is that thread's to give it back: of the standard library's locks not all are.
+    pub(crate) fn holder_for_sure(&self, py: Python<'_>) -> Option<u64> {
+        match self.kind {
+            Kind::StandardLock => {
+                held::holder_of_lock(py, self.object).filter(|h| h.sure).map(|h| h.number)
+            }
+            _ => self.holder(py),
+        }
     }
 }
 
@@ -130,19 +146,6 @@ impl End {
     fn number(end: &AtomicU64) -> Option<u64> {
         Some(end.load(Relaxed)).filter(|number| !matches!(*number, 0 | Self::NOT_BEGUN))
     }
-}
-
-/// Waits with `sleep` in the calling thread, with the GIL released, for something that a deadlock never ends.
-pub(crate) fn during<T: Send>(
-    py: Python<'_>,
-    what: What,
-    wait: &Wait,
-    sleep: impl FnOnce() -> T + Send,
-) -> T {
-    begin(py, what, wait, next_number());
-    let slept = py.detach(sleep);
-    drop(end(py));
-    slept
 }
 
 /// Whether the wait may be ended because of a deadlock.
@@ -207,13 +210,13 @@ pub(crate) fn may_fail(wait: &Wait) -> MayFail {
 }
 
 /// The calling thread is about to sleep. Ended by [`end`], with nothing of Python in between.
-pub(crate) fn begin(py: Python<'_>, what: What, wait: &Wait, number: u64) {
+pub(crate) fn begin(py: Python<'_>, what: What, wait: &Wait, may_fail: MayFail, number: u64) {
     let want = Want {
         what,
         since: Instant::now(),
         limited: wait.deadline.is_some(),
         interruptible: interruptible(wait),
-        may_fail: may_fail(wait),
+        may_fail,
         number,
         verdict: None,
     };

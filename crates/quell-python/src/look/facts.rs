@@ -23,6 +23,7 @@ use crate::delivery::Hold;
 use crate::delivery::reason::Reason;
 use crate::delivery::record::{self, Record};
 use crate::delivery::want::{Kind, What};
+use crate::patch::held;
 use crate::primitives::call;
 
 /// Longer stacks are cut: what is known is read by people.
@@ -104,8 +105,12 @@ impl Thing {
                 // SAFETY: a live type's name.
                 let name =
                     unsafe { std::ffi::CStr::from_ptr((*ffi::Py_TYPE(object.as_ptr())).tp_name) };
-                let name = name.to_string_lossy();
-                name.rsplit('.').next().unwrap_or_default().to_owned()
+                match name.to_bytes() {
+                    // By the names that users know, and not quell's.
+                    b"_thread.lock" => Kind::StandardLock.word().to_owned(),
+                    b"_thread.RLock" => Kind::StandardRLock.word().to_owned(),
+                    _ => name.to_string_lossy().rsplit('.').next().unwrap_or_default().to_owned(),
+                }
             },
         );
         let reference =
@@ -173,7 +178,7 @@ impl<'py> Look<'py> {
             numbers.iter().filter_map(|number| self.thread(*number)).collect();
         let mut ended: Vec<_> = record::all(self.py)
             .into_iter()
-            .filter(|r| !self.states.contains_key(&r.tstate_id()) && !r.holds(self.py).is_empty())
+            .filter(|r| !self.states.contains_key(&r.tstate_id()) && self.holds_anything(r))
             .collect();
         ended.sort_unstable_by_key(|record| record.tstate_id());
         all.extend(ended.iter().map(|record| self.ended(record)));
@@ -219,6 +224,10 @@ impl<'py> Look<'py> {
         facts
     }
 
+    fn holds_anything(&self, record: &Record) -> bool {
+        !record.holds(self.py).is_empty() || !held::held_by(self.py, record.tstate_id()).is_empty()
+    }
+
     fn nobody(&self) -> Facts {
         Facts {
             number: 0,
@@ -248,12 +257,16 @@ impl<'py> Look<'py> {
         facts.masked = thread.mask_depth() > 0;
         facts.shielded = thread.shield_depth() > 0;
         facts.pending = self.pending(record);
-        let held = |hold: &Hold| Held {
+        let held = |object, hold: &Hold| Held {
             // SAFETY: what is held is alive: an object that ends is held by nobody any more.
-            thing: unsafe { Thing::of(self.py, "lock", call::object_behind(hold.key())) },
+            thing: unsafe { Thing::of(self.py, "lock", object) },
             taken: self.taken(facts.number, hold),
         };
-        facts.holds = record.holds(self.py).iter().map(held).collect();
+        let own = record.holds(self.py);
+        let own = own.iter().map(|hold| held(call::object_behind(hold.key()), hold));
+        let standard = held::held_by(self.py, facts.number);
+        let standard = standard.iter().map(|note| held(note.object(), &note.hold));
+        facts.holds = own.chain(standard).collect();
     }
 
     fn pending(&self, record: &Record) -> Vec<String> {
@@ -316,15 +329,17 @@ impl<'py> Look<'py> {
             (None, Some(record)) => record.ident(),
             (None, None) => return None,
         };
-        let hold = || {
-            let holds = record.as_ref()?.holds(self.py);
-            // The first one: of a lock that was acquired again, where it began.
-            holds.into_iter().find(|hold| hold.key() == what.key)
-        };
-        let taken = match what.kind {
+        let hold = match what.kind {
             Kind::Thread => None,
-            _ => hold().and_then(|hold| self.taken(number, &hold)),
+            Kind::StandardLock | Kind::StandardRLock => held::note_of(self.py, what.object)
+                .filter(|note| note.number == number)
+                .map(|note| note.hold),
+            // The first one: of a lock that was acquired again, where it began.
+            _ => record.as_ref().and_then(|record| {
+                record.holds(self.py).into_iter().find(|hold| hold.key() == what.key)
+            }),
         };
+        let taken = hold.and_then(|hold| self.taken(number, &hold));
         let name = state.and_then(|_| self.names.get(ident)).map(|named| named.name.clone());
         Some(Holder { number, ident, name, taken, has_ended: state.is_none() })
     }

@@ -7,7 +7,7 @@
 pub(crate) mod dump;
 pub(crate) mod facts;
 pub(crate) mod kernel;
-mod names;
+pub(crate) mod names;
 pub(crate) mod objects;
 pub(crate) mod text;
 

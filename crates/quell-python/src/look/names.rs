@@ -87,6 +87,25 @@ unsafe fn named(thread: *mut ffi::PyObject) -> Option<Named> {
     }
 }
 
+/// What `threading.get_ident()` returns in a thread, by its `threading.Thread`.
+///
+/// # Safety
+/// As [`named`].
+pub(crate) unsafe fn ident_of(thread: *mut ffi::PyObject) -> Option<u64> {
+    // SAFETY: the caller's promise; a new reference, given back.
+    unsafe {
+        let ident = attribute(thread, c"_ident")?;
+        let number = ffi::PyLong_AsUnsignedLongLong(ident);
+        ffi::Py_DECREF(ident);
+        // None, before it has begun.
+        if !ffi::PyErr_Occurred().is_null() {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        Some(number)
+    }
+}
+
 /// An attribute as it is kept, whatever the class makes of attributes: a new reference.
 ///
 /// # Safety

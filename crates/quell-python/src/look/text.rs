@@ -61,7 +61,7 @@ fn title(thread: &Facts) -> String {
 /// `Lock 0x7f… at a.py:3 in f, which Thread-2 acquired at b.py:4 in g`
 pub(crate) fn waits(thread: &Facts) -> Option<String> {
     let waits = thread.waits.as_ref()?;
-    let at = thread.place().map(|frame| format!(" at {}", place(frame))).unwrap_or_default();
+    let at = caller(thread).map(|frame| format!(" at {}", place(frame))).unwrap_or_default();
     let holder = waits.holder.as_ref();
     if waits.thing.address == 0 {
         let what = match holder {
@@ -72,6 +72,12 @@ pub(crate) fn waits(thread: &Facts) -> Option<String> {
     }
     let held = holder.map(|holder| held_by(thread, holder)).unwrap_or_default();
     Some(format!("{} {:#x}{at}{held}", waits.thing.kind, waits.thing.address))
+}
+
+/// Where the program waits: past what `threading` does for it.
+fn caller(thread: &Facts) -> Option<&Frame> {
+    let within = |frame: &&Frame| frame.file.ends_with("/threading.py");
+    thread.stack.iter().find(|frame| !within(frame)).or_else(|| thread.place())
 }
 
 fn held_by(thread: &Facts, holder: &Holder) -> String {

@@ -6,19 +6,23 @@
 //! An acquire that was interrupted tries once more before it raises, with the GIL held: if the lock has been released by then,
 //! it has it, and the interrupt stays pending. So a `notify` that had chosen this waiter is not lost.
 
+use std::sync::atomic::AtomicU64;
+
 use pyo3::ffi;
 use pyo3::prelude::*;
 use quell::CallError;
 use quell::syscall::CSemaphore;
 
 use super::call::Call;
+use super::held;
 use super::site::loaded;
-use super::wait::Listens;
+use super::watched::Watched;
 use crate::cpython::frame::Frame;
 use crate::cpython::layout::read;
 use crate::cpython::thread::ThreadState;
 use crate::delivery::gil_cell::GilCell;
-use crate::delivery::want::{self, Kind, What};
+use crate::delivery::want::{Kind, What};
+use crate::look::names::ident_of;
 use crate::primitives::call::{Obj, boolean};
 use crate::primitives::wait::Patience;
 
@@ -28,9 +32,24 @@ const LOCK_LOCKED: usize = 32;
 const RLOCK_OWNER: usize = 24;
 const RLOCK_COUNT: usize = 32;
 
-/// `lock.acquire(blocking=True, timeout=-1)` and its other names.
+/// `lock.acquire(blocking=True, timeout=-1)` and its other name.
 pub(super) fn acquire(py: Python<'_>, call: &Call) -> PyResult<Obj> {
-    let Some(patience) = patience(call) else { return Ok(call.original()) };
+    acquire_by(py, call, false)
+}
+
+/// `lock.__enter__()`.
+pub(super) fn enter(py: Python<'_>, call: &Call) -> PyResult<Obj> {
+    acquire_by(py, call, true)
+}
+
+fn acquire_by(py: Python<'_>, call: &Call, entered: bool) -> PyResult<Obj> {
+    let Some(patience) = patience(call) else {
+        let answer = call.original();
+        if is_true(answer) {
+            held::acquired(py, call.slf, Kind::StandardLock, entered);
+        }
+        return Ok(answer);
+    };
     let taken = take(py, call.slf, patience);
     if taken.is_err() && joins() {
         let me = ThreadState::current().ident();
@@ -41,6 +60,7 @@ pub(super) fn acquire(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     }
     // SAFETY: a live lock, whose layout was verified; its state changes with the GIL held.
     unsafe { call.slf.cast::<u8>().add(LOCK_LOCKED).write(1) };
+    held::acquired(py, call.slf, Kind::StandardLock, entered);
     Ok(answer(py, true))
 }
 
@@ -63,31 +83,75 @@ pub(super) fn locked(py: Python<'_>, call: &Call) -> PyResult<Obj> {
 
 /// Whether it is a join that calls.
 fn joins() -> bool {
-    cfg!(not(Py_3_13))
-        && ThreadState::current()
-            .top()
-            .and_then(Frame::code)
-            .is_some_and(|code| code.is_qualified(c"Thread._wait_for_tstate_lock"))
+    joining().is_some()
+}
+
+/// The frame of the join that calls, if one does: its first argument is the thread.
+fn joining() -> Option<Frame> {
+    let code = |frame: &Frame| frame.code();
+    let is_join =
+        |frame: &Frame| code(frame)?.is_qualified(c"Thread._wait_for_tstate_lock").then_some(());
+    ThreadState::current().top().filter(|frame| cfg!(not(Py_3_13)) && is_join(frame).is_some())
 }
 
 /// `RLock.acquire(blocking=True, timeout=-1)` and `RLock.__enter__`.
 pub(super) fn acquire_again(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     let me = ThreadState::current().ident();
-    // SAFETY: as in `acquire`.
-    let owner: u64 = unsafe { read(call.slf.cast(), RLOCK_OWNER) };
-    let Some(patience) = patience(call).filter(|_| owner != me) else {
-        return Ok(call.original());
+    let again = owner(call.slf) == me;
+    let Some(patience) = patience(call).filter(|_| !again) else {
+        let answer = call.original();
+        if is_true(answer) && !again {
+            held::acquired(py, call.slf, Kind::StandardRLock, true);
+        }
+        return Ok(answer);
     };
-    if !take(py, call.slf, patience)? {
+    if !take_again(py, call.slf, patience)? {
         return Ok(answer(py, false));
     }
+    own(call.slf, me, 1);
+    held::acquired(py, call.slf, Kind::StandardRLock, true);
+    Ok(answer(py, true))
+}
+
+/// Takes an RLock back for a thread that had acquired it so often. Ends in no other way.
+pub(super) fn take_back(py: Python<'_>, lock: Obj, owner: u64, count: u64) -> PyResult<()> {
+    let semaphore = semaphore_of(lock);
+    if !semaphore.try_take() {
+        let mut watched = Watched::insist(py, What::object(Kind::StandardRLock, lock));
+        while watched.sleep(None, |wait| semaphore.wait(wait))?.is_err() {}
+    }
+    own(lock, owner, count);
+    Ok(())
+}
+
+/// Notes in an RLock whose it is.
+fn own(lock: Obj, owner: u64, count: u64) {
     // SAFETY: as in `acquire`.
     unsafe {
-        let base = call.slf.cast::<u8>();
-        base.add(RLOCK_OWNER).cast::<u64>().write(me);
-        base.add(RLOCK_COUNT).cast::<u64>().write(1);
+        let base = lock.cast::<u8>();
+        base.add(RLOCK_OWNER).cast::<u64>().write(owner);
+        base.add(RLOCK_COUNT).cast::<u64>().write(count);
     }
-    Ok(answer(py, true))
+}
+
+/// Whose an RLock is, by `threading.get_ident()`; 0: nobody's.
+pub(super) fn owner(lock: Obj) -> u64 {
+    // SAFETY: as in `acquire`.
+    unsafe { read(lock.cast(), RLOCK_OWNER) }
+}
+
+/// Whether somebody has a lock of this kind.
+pub(super) fn is_held(lock: Obj, kind: Kind) -> bool {
+    match kind {
+        Kind::StandardRLock => owner(lock) != 0,
+        // SAFETY: as in `acquire`.
+        _ => unsafe { read::<u8>(lock.cast(), LOCK_LOCKED) != 0 },
+    }
+}
+
+fn is_true(answer: Obj) -> bool {
+    // SAFETY: compared only.
+    answer == unsafe { ffi::Py_True() }
 }
 
 fn answer(_py: Python<'_>, value: bool) -> Obj {
@@ -110,25 +174,56 @@ fn semaphore_of(lock: Obj) -> CSemaphore {
     unsafe { CSemaphore::at(read(lock.cast(), SEMAPHORE)) }
 }
 
-/// Takes the semaphore of a lock; false if the time is over first.
+/// Takes a Lock; false if the time is over first.
 fn take(py: Python<'_>, lock: Obj, patience: Patience) -> PyResult<bool> {
-    let semaphore = semaphore_of(lock);
-    if semaphore.try_take() {
+    if semaphore_of(lock).try_take() {
         return Ok(true);
     }
-    let deadline = patience.deadline();
-    let mut listens = Listens::begin(py);
+    match joining() {
+        // SAFETY: the first argument of a running method, borrowed.
+        Some(join) => unsafe {
+            let end = AtomicU64::new(number_of_thread(join.local(0)));
+            wait_for(py, lock, What::end(&end), patience)
+        },
+        None => wait_for(py, lock, What::object(Kind::StandardLock, lock), patience),
+    }
+}
+
+/// Takes an RLock; false if the time is over first.
+fn take_again(py: Python<'_>, lock: Obj, patience: Patience) -> PyResult<bool> {
+    if semaphore_of(lock).try_take() {
+        return Ok(true);
+    }
+    wait_for(py, lock, What::object(Kind::StandardRLock, lock), patience)
+}
+
+/// Takes the semaphore of a lock, after a wait.
+#[cold]
+fn wait_for(py: Python<'_>, lock: Obj, what: What, patience: Patience) -> PyResult<bool> {
+    let semaphore = semaphore_of(lock);
+    let mut watched = Watched::begin(py, what, patience.deadline());
     loop {
-        let wait = listens.wait(deadline);
-        let what = What::object(Kind::Standard, lock);
-        match want::during(py, what, &wait, || semaphore.wait(&wait)) {
+        match watched.sleep(None, |wait| semaphore.wait(wait))? {
             Ok(()) => return Ok(true),
             Err(CallError::TimedOut) => return Ok(semaphore.try_take()),
             Err(_) if semaphore.try_take() => return Ok(true),
-            Err(CallError::Signalled | CallError::Interrupted(_)) => listens.look(py)?,
+            Err(CallError::Signalled | CallError::Interrupted(_)) => watched.stopped()?,
             Err(CallError::Os(error)) => return Err(error.into()),
         }
     }
+}
+
+/// The number of the thread that a `threading.Thread` stands for; 0 if it has none.
+///
+/// # Safety
+/// Attached; a live object or null.
+unsafe fn number_of_thread(thread: Obj) -> u64 {
+    if thread.is_null() {
+        return 0;
+    }
+    // SAFETY: the caller's promise.
+    let ident = unsafe { ident_of(thread) };
+    ident.and_then(ThreadState::with_ident).map_or(0, ThreadState::id)
 }
 
 /// Whether locks are laid out as this file says: looked at in two of them as they are acquired and released.

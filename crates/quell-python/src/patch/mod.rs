@@ -26,6 +26,7 @@ mod call;
 mod clock;
 mod descriptors;
 mod file_locks;
+pub(crate) mod held;
 mod input;
 mod lock;
 mod onset;
@@ -41,6 +42,7 @@ mod threads;
 mod tls;
 mod transfers;
 mod wait;
+mod watched;
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -82,6 +84,7 @@ fn replace(py: Python<'_>, sites: &[&'static Site]) -> PyResult<Report> {
         }
     }
     watch_imports(py)?;
+    held::update(py)?;
     Ok(report)
 }
 
@@ -200,6 +203,7 @@ fn _unpatch(py: Python<'_>, names: Vec<String>) -> PyResult<Vec<&'static str>> {
         }
     }
     watch_imports(py)?;
+    held::update(py)?;
     Ok(left)
 }
 
@@ -220,6 +224,7 @@ pub fn with_the_first_thread(py: Python<'_>, told: fn(u64)) -> PyResult<()> {
 
 /// In the child of a fork: forgets the threads that are not there.
 pub(crate) fn after_fork(py: Python<'_>) {
+    held::after_fork(py);
     simple_queue::after_fork(py);
     threads::after_fork(py);
     attempt::after_fork(py);

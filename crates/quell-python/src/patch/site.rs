@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 
 use super::call::{Call, Given};
 use crate::delivery;
+use crate::delivery::want;
 use crate::primitives::call::Obj;
 
 /// What runs instead of the standard library's implementation. It may be null with an error set, as C functions answer.
@@ -36,6 +37,8 @@ pub(super) struct Entries {
 pub(super) enum Threads {
     /// In all but the main one, whose blocking calls end when a signal comes: there everything is as ever.
     Others,
+    /// The same, and in the main thread while deadlocks are looked for: what it waits for and holds is of interest then.
+    Watched,
     /// In all: it tells those who wait of something.
     All,
 }
@@ -116,6 +119,11 @@ impl Site {
     /// Whether users mean it by this: its name, or its group.
     pub(super) fn is_called(&self, name: &str) -> bool {
         self.name == name || self.group == name
+    }
+
+    /// In which threads its body runs.
+    pub(super) fn threads(&self) -> Threads {
+        self.threads
     }
 
     /// Whether it is there for the others of its group, to tell them of something.
@@ -239,7 +247,9 @@ impl Site {
         // SAFETY: attached.
         let here = unsafe { ffi::PyInterpreterState_Get() } as usize;
         here == INTERPRETER.load(GIL)
-            && (self.threads == Threads::All || !delivery::is_reached_by_signals())
+            && (self.threads == Threads::All
+                || !delivery::is_reached_by_signals()
+                || self.threads == Threads::Watched && want::is_detecting())
     }
 
     /// The way in, from every entry.

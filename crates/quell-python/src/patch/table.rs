@@ -21,14 +21,14 @@ pub(super) static SITES: &[&Site] = sites! {
         Others "time.sleep" = "sleep", clock::sleep;
     }
     "threading" in c"_thread" {
-        Others "Lock.acquire" = "LockType.acquire", lock::acquire;
-        Others "Lock.acquire_lock" = "LockType.acquire_lock", lock::acquire;
-        Others "Lock.__enter__" = "LockType.__enter__", lock::acquire;
+        Watched "Lock.acquire" = "LockType.acquire", lock::acquire;
+        Watched "Lock.acquire_lock" = "LockType.acquire_lock", lock::acquire;
+        Watched "Lock.__enter__" = "LockType.__enter__", lock::enter;
         All "Lock.locked" = "LockType.locked", lock::locked;
-        Others "RLock.acquire" = "RLock.acquire", lock::acquire_again;
-        Others "RLock.__enter__" = "RLock.__enter__", lock::acquire_again;
+        Watched "RLock.acquire" = "RLock.acquire", lock::acquire_again;
+        Watched "RLock.__enter__" = "RLock.__enter__", lock::acquire_again;
         All "Thread.start" = "start_joinable_thread", threads::start;
-        Others "Thread.join" = "_ThreadHandle.join", threads::join;
+        Watched "Thread.join" = "_ThreadHandle.join", threads::join;
     }
     "queue" in c"_queue" {
         Others "SimpleQueue.get" = "SimpleQueue.get", simple_queue::get;

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use pyo3::ffi;
@@ -15,9 +16,11 @@ use quell::Event;
 use quell::wait::WaitError;
 
 use super::call::Call;
-use super::wait::{Listens, method};
+use super::wait::method;
+use super::watched::Watched;
 use crate::cpython::thread::ThreadState;
 use crate::delivery::gil_cell::GilCell;
+use crate::delivery::want::What;
 use crate::native::hanging_at_the_end;
 use crate::primitives::call::Obj;
 use crate::primitives::wait::after;
@@ -100,7 +103,8 @@ pub(super) fn join(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     if ident == ThreadState::current().ident() || ident == 0 {
         return Ok(call.original());
     }
-    let mut listens = Listens::begin(py);
+    let end = AtomicU64::new(ThreadState::with_ident(ident).map_or(0, ThreadState::id));
+    let mut watched = Watched::begin(py, What::end(&end), deadline);
     let mut pause = Duration::from_millis(1);
     loop {
         if method(py, call.slf, "is_done")?.is_truthy()? {
@@ -116,8 +120,7 @@ pub(super) fn join(py: Python<'_>, call: &Call) -> PyResult<Obj> {
             pause = (pause * 2).min(Duration::from_millis(20));
             Some(deadline.map_or(next, |deadline| deadline.min(next)))
         };
-        let wait = listens.wait(until);
-        match py.detach(|| over.wait_with(&wait)) {
+        match watched.sleep(until, |wait| over.wait_with(wait))? {
             // Its last instructions.
             Ok(()) => return Ok(call.original()),
             Err(WaitError::TimedOut) if told || deadline.is_some_and(|d| d <= Instant::now()) => {
@@ -125,7 +128,7 @@ pub(super) fn join(py: Python<'_>, call: &Call) -> PyResult<Obj> {
                 return call.original_with(py, &[now.as_ptr()]);
             }
             Err(WaitError::TimedOut | WaitError::Deadlock(_)) => {}
-            Err(WaitError::Signalled | WaitError::Interrupted(_)) => listens.look(py)?,
+            Err(WaitError::Signalled | WaitError::Interrupted(_)) => watched.stopped()?,
         }
     }
 }

@@ -87,10 +87,15 @@ impl<'py> Listens<'py> {
         Wait { deadline, interruptible, at_once: true, leave_pending: true, ..Wait::new() }
     }
 
+    /// It is not ended by interrupts.
+    pub(super) fn stop(&mut self) {
+        self.listens = false;
+    }
+
     /// After an attempt that was stopped: raises the interrupt, or sees to it that the next attempt is not stopped for it.
     pub(super) fn look(&mut self, py: Python<'_>) -> PyResult<()> {
         if breaks_caller() {
-            self.listens = false;
+            self.stop();
             return Ok(());
         }
         match delivery::hit(py)? {
@@ -98,7 +103,7 @@ impl<'py> Listens<'py> {
                 onset::note_raise();
                 return Err(error);
             }
-            Hit::Later => self.listens = false,
+            Hit::Later => self.stop(),
             Hit::Nothing => {}
         }
         Ok(())
@@ -107,7 +112,7 @@ impl<'py> Listens<'py> {
 
 /// Whether an exception raised in this wait would leave something of the standard library's half done. All of these wait
 /// for what comes soon: a condition for its lock, before it returns; a starting thread, or a starting program.
-fn breaks_caller() -> bool {
+pub(super) fn breaks_caller() -> bool {
     const NEAR: usize = 5;
     let mut stack = ThreadState::current().top().into_iter().flat_map(Frame::stack).take(NEAR);
     stack.any(|frame| {

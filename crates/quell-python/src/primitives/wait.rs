@@ -161,7 +161,7 @@ fn sleep_for<T: Send>(
     operation: impl FnOnce() -> T + Send,
 ) -> (T, Option<Py<PyAny>>) {
     note(py, object);
-    want::begin(py, what, wait, number);
+    want::begin(py, what, wait, want::may_fail(wait), number);
     let ended = py.detach(operation);
     let verdict = want::end(py);
     unnote(py, object);

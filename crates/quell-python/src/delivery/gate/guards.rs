@@ -49,12 +49,25 @@ impl Guards {
 
     /// The call at the byte offset `acquired`, by its number, if it has a guard that is in force at `now`.
     pub(super) fn in_force(&self, acquired: i32, now: i32) -> Option<usize> {
-        let unit = |offset: i32| usize::try_from(offset).ok().map(|offset| offset / 2);
-        let (acquired, now) = (unit(acquired)?, unit(now)?);
-        let at = self.calls.iter().position(|c| c.start <= acquired && acquired < c.end)?;
+        let (at, now) = (self.call(acquired)?, unit(now)?);
         let targets = &self.calls[at].targets;
         chain(&self.handlers, now).any(|target| targets.contains(&target)).then_some(at)
     }
+
+    /// Whether the call at the byte offset `acquired` has a guard.
+    pub(super) fn has(&self, acquired: i32) -> bool {
+        self.call(acquired).is_some()
+    }
+
+    fn call(&self, acquired: i32) -> Option<usize> {
+        let acquired = unit(acquired)?;
+        self.calls.iter().position(|c| c.start <= acquired && acquired < c.end)
+    }
+}
+
+/// The code unit at a byte offset.
+fn unit(offset: i32) -> Option<usize> {
+    usize::try_from(offset).ok().map(|offset| offset / 2)
 }
 
 /// Where the handlers start that an exception before `unit` comes to, if each of them raises it again.

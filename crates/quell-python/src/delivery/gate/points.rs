@@ -83,6 +83,11 @@ impl Points {
     pub(in super::super) fn guarded(&self, acquired: i32, now: i32) -> Option<usize> {
         self.guards.in_force(acquired, now)
     }
+
+    /// Whether the call at the byte offset `acquired` has a guard, wherever it is in force.
+    pub(in super::super) fn has_guard(&self, acquired: i32) -> bool {
+        self.guards.has(acquired)
+    }
 }
 
 fn extra_index() -> isize {
