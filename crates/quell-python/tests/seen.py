@@ -4,20 +4,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 import quell
 from conftest import Worker, spin_until
-
-
-class Lockable(Protocol):
-    """A lock of quell's, or of the standard library's."""
-
-    def __enter__(self) -> object: ...
-
-    def __exit__(self, *args: Any) -> object: ...
-
 
 Start = Callable[[Callable[[], object]], Worker]
 
@@ -64,7 +55,7 @@ def waiting(thread: threading.Thread) -> bool:
 class Ring:
     """Threads of which each holds a lock and then wants the next one's: the last one closes the circle."""
 
-    def __init__(self, start: Start, locks: Sequence[Lockable]) -> None:
+    def __init__(self, start: Start, locks: Sequence[Any]) -> None:
         self.locks = locks
         holding = quell.Barrier(len(locks) + 1)
         self.turns = [quell.Event() for _ in locks]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import quell
 from conftest import STRESS, spin_until
-from seen import Lockable, Ring, Start, in_lock, info, line_of, off, waiting, waits  # noqa: F401
+from seen import Ring, Start, in_lock, info, line_of, off, waiting, waits  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("patched")
 
@@ -472,7 +472,7 @@ def test_in_the_child_of_a_fork(start: Start) -> None:
 def test_philosophers(kind: Callable[[], Any], fast_switching: None) -> None:
     # They take the forks in no order at all, and are interrupted; each deadlock ends with one of them, and all of them eat.
     count, meals = 4, 40 * STRESS
-    forks: list[Lockable] = [kind() for _ in range(count)]
+    forks: list[Any] = [kind() for _ in range(count)]
     eaten, deadlocks, interrupts = [0] * count, [0] * count, [0] * count
     failed: list[BaseException] = []
 

@@ -84,10 +84,17 @@ struct Notes {
 
 static NOTES: GilCell<Option<Notes>> = GilCell::new(None);
 
+/// Whether deadlocks are looked for, and it is known who holds what: up to 3.13. From 3.14 on a lock may be handed over, and
+/// its waits go another way.
+#[inline]
+pub(super) fn is_watching() -> bool {
+    cfg!(not(Py_3_14)) && want::is_detecting()
+}
+
 /// The calling thread has acquired a lock: by an enter, or by a method that was called as a function.
 #[inline]
 pub(super) fn acquired(py: Python<'_>, lock: Obj, kind: Kind, entered: bool) {
-    if want::is_detecting() {
+    if is_watching() {
         note(py, lock, kind, entered);
     }
 }
@@ -266,7 +273,7 @@ static RELEASES: [&Site; 7] = [
 /// are none.
 pub(crate) fn update(py: Python<'_>) -> PyResult<()> {
     let acquires = || SITES.iter().any(|s| s.threads() == Threads::Watched && s.is_replaced());
-    let watched = want::is_detecting() && acquires();
+    let watched = is_watching() && acquires();
     for site in RELEASES {
         match (watched, site.is_replaced()) {
             (true, false) => {

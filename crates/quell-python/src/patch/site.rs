@@ -16,8 +16,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::call::{Call, Given};
+use super::held;
 use crate::delivery;
-use crate::delivery::want;
 use crate::primitives::call::Obj;
 
 /// What runs instead of the standard library's implementation. It may be null with an error set, as C functions answer.
@@ -249,7 +249,7 @@ impl Site {
         here == INTERPRETER.load(GIL)
             && (self.threads == Threads::All
                 || !delivery::is_reached_by_signals()
-                || self.threads == Threads::Watched && want::is_detecting())
+                || self.threads == Threads::Watched && held::is_watching())
     }
 
     /// The way in, from every entry.
