@@ -26,7 +26,8 @@
 //! | the want | the record of each thread | the thread itself, right before it sleeps and right after |
 //! | the verdict | the want | who has looked, as long as the want stands |
 //!
-//! A thread looks and enters its want in one hold of the GIL.
+//! A thread looks and enters its want in one hold of the GIL. Of the standard library's locks the holds are notes, kept
+//! elsewhere by the same rule: see [`held`](crate::patch::held).
 //!
 //! **What is found is there.** Whoever is seen to want something is inside its operation; whoever is seen to hold a lock holds it, and
 //! releases nothing while it wants. So none in the circle can have been given what it wants, because that is held by the next.
@@ -371,8 +372,9 @@ pub(crate) fn standing_circles(py: Python<'_>) -> Vec<Vec<Facts>> {
 ///     except quell.Deadlock as deadlock:
 ///         print(deadlock)           # who waits, for what, and where it was acquired
 ///
-/// A circle is found if each wait in it is for a Lock, an RLock or the end of a quell.threading.Thread, and none has a time-out or is about
-/// to be interrupted. A wait that cannot fail, such as one in a shield, or a condition that takes its lock again, is part
+/// A circle is found if each wait in it is for a Lock, an RLock or the end of a quell.threading.Thread, or for one of the standard
+/// library's that quell.patch() has replaced the waits of, and none has a time-out or is about to be interrupted. Of
+/// a threading.Lock it must be seen that its thread releases it: it was acquired by a with statement, or before a try that does. A wait that cannot fail, such as one in a shield, or a condition that takes its lock again, is part
 /// of a circle, but another one fails.
 #[pyfunction]
 #[pyo3(signature = (policy, /))]
