@@ -122,6 +122,27 @@ def test_an_interrupt_of_the_worker_is_the_running_tasks_alone(pool):
     assert thread.is_alive()
 
 
+def test_what_is_pending_when_a_task_begins_is_not_raised_in_it():
+    with quell.ThreadPoolExecutor(1) as executor:
+        worker = executor.submit(threading.current_thread).result(PATIENCE)
+        receipt = quell.interrupt(worker, Mine)
+        # In Python code, where it would be raised.
+        executor.submit(spin_until, lambda: receipt.state != "pending").result(PATIENCE)
+        assert receipt.state == "withdrawn"
+
+
+def test_what_is_pending_when_a_task_ends_is_taken_back_at_once():
+    def task():
+        # Never left, as by code that ends in its middle.
+        quell.shield().__enter__()
+        return quell.interrupt(threading.current_thread(), Mine)
+
+    with quell.ThreadPoolExecutor(1) as executor:
+        receipt = executor.submit(task).result(PATIENCE)
+        # Before there is another task.
+        assert receipt.state == "withdrawn"
+
+
 def test_interrupts_reach_neither_the_worker_nor_the_next_task(caplog, fast_switching):
     """Each task is aimed at, at any moment of it, before and after: it ends as one of these or as it would have, once, and nothing
     else is hurt."""
