@@ -14,12 +14,8 @@ pub(crate) fn run(python: &Path, words: &[OsString]) -> Result<i32, HostError> {
     restore_signals();
     package::install();
     initialize(python, words)?;
-    Python::attach(|py| {
-        // The native half from the start, so that nothing has to be imported at the limit.
-        py.import("_quell")?;
-        _quell::run::ready(py)
-    })
-    .map_err(|error: PyErr| HostError(Python::attach(|py| error.value(py).to_string())))?;
+    Python::attach(_quell::run::ready)
+        .map_err(|error| HostError(Python::attach(|py| error.value(py).to_string())))?;
     // SAFETY: the interpreter is initialized, and this is the thread that did it.
     let status = unsafe { ffi::Py_RunMain() };
     _quell::run::finished();

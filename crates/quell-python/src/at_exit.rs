@@ -8,22 +8,27 @@ use std::ffi::CStr;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyModule};
 
 const NAME: &CStr = c"atexit";
 
 /// Has the interpreter call it at its end, before whatever was registered earlier.
 pub(crate) fn register(function: &Bound<'_, PyAny>) -> PyResult<()> {
+    static REGISTER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = function.py();
-    let imported = py.import("sys")?.getattr("modules")?.cast::<PyDict>()?.get_item("atexit")?;
-    let module = match imported {
-        Some(module) => module,
-        None => match copy(py)? {
+    let register = REGISTER.get_or_try_init(py, || {
+        let imported = py.import("sys")?.getattr("modules")?.cast::<PyDict>()?.get_item("atexit")?;
+        let module = match imported {
             Some(module) => module,
-            None => py.import("atexit")?.into_any(),
-        },
-    };
-    module.call_method1("register", (function,)).map(drop)
+            None => match copy(py)? {
+                Some(module) => module,
+                None => py.import("atexit")?.into_any(),
+            },
+        };
+        module.getattr("register").map(Bound::unbind)
+    })?;
+    register.call1(py, (function,)).map(drop)
 }
 
 /// A module like the built-in one, where the interpreter has one that is initialized in two phases, as all are that hold no state.

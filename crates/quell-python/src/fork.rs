@@ -49,10 +49,9 @@ fn after_fork_in_child(py: Python<'_>) {
 }
 
 /// Installs the handlers.
-pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     use std::sync::Once;
     static ONCE: Once = Once::new();
-    let py = module.py();
     // SAFETY: functions of this library, which is never unloaded. The call can fail for want of memory only; then a queue that is
     // in use during a fork can be found locked in the child.
     ONCE.call_once(|| unsafe {

@@ -24,11 +24,12 @@ pub mod run;
 mod scopes;
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 
 /// The native half of the package `quell`.
 #[pymodule(gil_used = true)]
 pub mod _quell {
-    use super::{cpython, delivery, fork, lazy, run, scopes};
+    use super::{cpython, lazy, run};
     use pyo3::exceptions::PyImportError;
     use pyo3::prelude::*;
 
@@ -42,10 +43,20 @@ pub mod _quell {
         }
         // Into the dictionary: `add` keeps an `__all__` too, and looks for it by an exception.
         module.dict().set_item("__version__", env!("CARGO_PKG_VERSION"))?;
+        super::install(module.py())?;
         lazy::register(module)?;
-        delivery::register(module)?;
-        scopes::register(module)?;
-        fork::register(module)?;
         run::inside::register(module)
     }
+}
+
+/// Installs what delivery needs of the running interpreter: the signal's handler, exit functions, hooks around a fork. Done once, by
+/// the import of the native module or by `quell run`, which does without that module until the script asks for it.
+pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
+    static DONE: PyOnceLock<()> = PyOnceLock::new();
+    DONE.get_or_try_init(py, || {
+        delivery::install(py)?;
+        scopes::install(py)?;
+        fork::install(py)
+    })
+    .copied()
 }

@@ -9,7 +9,7 @@
 //! loop's) would never come to the end of it if it was signalled again and again; and one signal is enough, because
 //! CPython remembers it. It is repeated at all because the last one may have come right before the thread began to wait.
 //!
-//! *Shutdown.* An `atexit` function, registered when quell is imported, closes the driver's [`Door`]. After that nothing
+//! *Shutdown.* An `atexit` function, registered when the package is [installed](crate::install), closes the driver's [`Door`]. After that nothing
 //! is delivered any more.
 
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -267,7 +267,6 @@ pub(super) fn after_fork() {
     DRIVER.store(std::ptr::null_mut(), Ordering::Release);
 }
 
-pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let py = module.py();
+pub(super) fn install(py: Python<'_>) -> PyResult<()> {
     crate::at_exit::register(wrap_pyfunction!(shutdown, py)?.as_any())
 }

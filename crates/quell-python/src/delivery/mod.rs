@@ -448,11 +448,11 @@ pub(crate) fn after_fork(py: Python<'_>) {
     record::after_fork(py);
 }
 
-/// Exports of this folder.
-pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+/// What has to be there before anything can be delivered.
+pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     // PyO3 makes its own exception when it first looks at an error. That must not be in a target at its recursion limit,
     // where nothing can be called.
-    let _ = module.py().get_type::<pyo3::panic::PanicException>();
-    signal::prepare(module.py());
-    driver::register(module)
+    let _ = py.get_type::<pyo3::panic::PanicException>();
+    signal::prepare(py);
+    driver::install(py)
 }

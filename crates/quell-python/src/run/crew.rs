@@ -3,7 +3,7 @@
 //! They never take part in the script: all signals are blocked in them, so that the script's handlers run in
 //! the script's threads.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 /// The threads of one session.
@@ -11,7 +11,11 @@ use std::thread::{Builder, JoinHandle};
 pub(super) struct Crew(Mutex<Vec<JoinHandle<()>>>);
 
 impl Crew {
-    /// Starts a thread that runs `body`.
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a thread that runs `body`. One of the crew may start another.
     ///
     /// # Errors
     /// When the system gives no more threads.
@@ -20,23 +24,32 @@ impl Crew {
         name: &str,
         body: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<()> {
+        // Held until it is counted, so that no thread is there that [`others`](Self::others) does not know.
+        let mut threads = self.threads();
         let blocked = BlockedSignals::new();
         let thread = Builder::new().name(name.to_owned()).stack_size(1 << 20).spawn(body);
         drop(blocked);
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(thread?);
+        threads.push(thread?);
         Ok(())
     }
 
-    /// How many are running.
-    pub(super) fn size(&self) -> usize {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len()
+    /// How many threads the process has besides, given what counts `all` of them. Counted again if one of the crew has come
+    /// meanwhile.
+    pub(super) fn others(&self, all: impl Fn() -> u32) -> u32 {
+        loop {
+            let own = self.threads().len();
+            let all = all();
+            if self.threads().len() == own {
+                return all.saturating_sub(own as u32);
+            }
+        }
     }
 
-    /// Waits until all have ended. They must have been told to.
+    /// Waits until all have ended, those too that the others start meanwhile. They must have been told to.
     pub(super) fn join(&self) {
-        let threads =
-            std::mem::take(&mut *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        for thread in threads {
+        loop {
+            // Not held while waiting: the thread may be about to start another.
+            let Some(thread) = self.threads().pop() else { return };
             // A thread that panicked has ended too.
             let _ = thread.join();
         }

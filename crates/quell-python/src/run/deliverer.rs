@@ -188,10 +188,7 @@ fn look(
                         session.asked_main.store(false, SeqCst);
                     }
                     let note = format!("an interrupt could not be sent: {}", error.value(py));
-                    let mut facts = session.facts();
-                    if !facts.notes.contains(&note) {
-                        facts.notes.push(note);
-                    }
+                    session.facts().note(note);
                 }
             },
         }
@@ -218,8 +215,8 @@ fn strike(
             let name = exception::name(&instance.get_type());
             let mut facts = session.facts();
             facts.exception = name;
-            if let Some(note) = note.filter(|note| !facts.notes.contains(note)) {
-                facts.notes.push(note);
+            if let Some(note) = note {
+                facts.note(note);
             }
         }
         let receipt = match delivery::interrupt(py, target, &instance, options(rung)) {

@@ -120,6 +120,13 @@ pub(super) struct ChildFacts {
 }
 
 impl Facts {
+    /// Notes what did not go as asked, once.
+    pub(super) fn note(&mut self, text: String) {
+        if !self.notes.contains(&text) {
+            self.notes.push(text);
+        }
+    }
+
     /// The threads as they were seen when the limit was reached, which may have been before the script started.
     pub(super) fn note_threads(&mut self, pid: i32, seen: &[Seen], has_started: bool) {
         for thread in seen {

@@ -49,8 +49,8 @@ fn threads(session: &Session) -> u32 {
 
 fn before() {
     let Some(session) = Session::current() else { return };
-    let own = session.crew.size() as u32;
-    if !cfg!(Py_3_12) || session.fired().is_some() || threads(session) != own + 1 {
+    let others = || session.crew.others(|| threads(session));
+    if !cfg!(Py_3_12) || session.fired().is_some() || others() != 1 {
         return;
     }
     session.set_stopping(true);
@@ -81,7 +81,7 @@ extern "C" fn restart(_: *mut c_void) -> c_int {
         && STOPPED.swap(false, SeqCst)
     {
         session.set_stopping(false);
-        super::start_threads(session);
+        super::start_threads_again(session);
     }
     0
 }
@@ -90,5 +90,5 @@ fn after_in_child() {
     STOPPED.store(false, SeqCst);
     let Some(parent) = Session::current() else { return };
     let session = parent.forked();
-    super::start_threads(session);
+    super::start_threads_again(session);
 }

@@ -65,7 +65,7 @@ fn after_a_limit(status: i32) {
     }
     session.progress.hide();
     let Some(fired) = session.fired() else { return };
-    session.facts().notes.push(format!("the script left by os._exit({status})"));
+    session.facts().note(format!("the script left by os._exit({status})"));
     finish::conclude(session, fired);
     // SAFETY: ends the process without running anything of it any more, as the script wanted.
     unsafe { libc::_exit(LIMIT_STATUS) }

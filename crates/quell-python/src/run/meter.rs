@@ -6,7 +6,10 @@
 //!
 //! Between two looks it sleeps as long as the limit cannot possibly be passed at full speed, within bounds.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::time::{Duration, Instant};
 
 use super::limits::{Limits, Reached};
@@ -15,7 +18,7 @@ use crate::procfs;
 
 /// The latest figures; written by the meter, read by the monitor.
 ///
-/// Relaxed throughout: every figure is taken for itself, and the bell that follows a figure beyond a limit
+/// The figures are relaxed: each is taken for itself, and the bell that follows one beyond a limit
 /// orders it before the monitor's look.
 #[derive(Debug, Default)]
 pub(super) struct Readings {
@@ -23,9 +26,16 @@ pub(super) struct Readings {
     memory: AtomicU64,
     threads: AtomicU64,
     processes: AtomicU64,
+    /// Whether there is one of each.
+    complete: AtomicBool,
 }
 
 impl Readings {
+    /// Whether everything has been measured once.
+    pub(super) fn are_complete(&self) -> bool {
+        self.complete.load(Acquire)
+    }
+
     pub(super) fn cpu(&self) -> Duration {
         Duration::from_nanos(self.cpu_nanos.load(Relaxed))
     }
@@ -140,11 +150,13 @@ fn measure(session: &Session) {
     readings.cpu_nanos.store(cpu.as_nanos() as u64, Relaxed);
     readings.memory.store(memory, Relaxed);
     if session.plan.progress {
-        let own = procfs::stat(session.pid).map_or(0, |stat| u64::from(stat.threads));
-        readings.threads.store(own.saturating_sub(session.crew.size() as u64), Relaxed);
+        let all = || procfs::stat(session.pid).map_or(0, |stat| stat.threads);
+        readings.threads.store(u64::from(session.crew.others(all)), Relaxed);
         let live = below.iter().filter(|stat| !stat.is_zombie()).count();
         readings.processes.store(live as u64, Relaxed);
     }
+    // The others come before it.
+    readings.complete.store(true, Release);
 }
 
 /// Gives the calling thread a table of file descriptors of its own, and empties it but for standard error, if

@@ -5,11 +5,11 @@
 //!
 //! 1. [`args`] reads the command line into a [`Plan`], with [`units`] for durations and sizes.
 //! 2. [`begin`] makes the [`session`] and starts quell's own threads ([`crew`]), before the interpreter where that is
-//!    possible: the [`monitor`] keeps the time and never asks the interpreter anything; the [`meter`] measures;
-//!    the [`deliverer`] asks the interpreter, and so may wait for it.
+//!    possible: the [`monitor`] keeps the time and never asks the interpreter anything; the [`meter`] measures.
 //! 3. [`ready`] hooks the session into the running interpreter: [`fork`], [`signals`], [`finish`].
 //! 4. The interpreter's own main program runs the script (`Py_RunMain`).
-//! 5. At a limit the monitor notes where everything is ([`place`], [`facts`]) and wakes the deliverer, which
+//! 5. The monitor starts the [`deliverer`], which asks the interpreter and so may wait for it, once the script has run for a
+//!    moment. At a limit it notes where everything is ([`place`], [`facts`]) and wakes the deliverer, which
 //!    climbs the [`ladder`]: it interrupts the main thread, then the others, again and again.
 //! 6. The run ends in one of two ways: the script ends, and [`finish`] is called at the end of the interpreter's
 //!    finalization; or the grace is over, and the monitor ends the process ([`end`]). Either way the [`children`] are
@@ -85,7 +85,7 @@ pub fn begin(mut plan: Plan, started: Instant) -> std::io::Result<()> {
         })?;
         plan.report_file = Some(path);
     }
-    try_start_threads(Session::begin(plan, started))
+    start_threads(Session::begin(plan, started))
 }
 
 /// Hooks the watch into the interpreter, which has started and has not run the script yet. Main thread only.
@@ -94,6 +94,7 @@ pub fn begin(mut plan: Plan, started: Instant) -> std::io::Result<()> {
 /// When there is no built-in exception of the name that the user gave.
 pub fn ready(py: Python<'_>) -> PyResult<()> {
     let Some(session) = Session::current() else { return Ok(()) };
+    crate::install(py)?;
     exception::check(py, session.plan.exception.as_ref())?;
     fork::install(py)?;
     finish::install(py)?;
@@ -113,9 +114,9 @@ pub fn finished() {
     finish::after_finalization();
 }
 
-fn try_start_threads(session: &'static Session) -> std::io::Result<()> {
+/// The monitor, and the meter where there is something to measure. The monitor starts the deliverer when it is needed.
+fn start_threads(session: &'static Session) -> std::io::Result<()> {
     session.crew.start("quell-monitor", move || monitor::body(session))?;
-    session.crew.start("quell-deliverer", move || deliverer::body(session))?;
     if meter::is_needed(session) {
         session.crew.start("quell-meter", move || meter::body(session))?;
     }
@@ -124,8 +125,8 @@ fn try_start_threads(session: &'static Session) -> std::io::Result<()> {
 
 /// The same around a fork, where nobody can be told: without threads the script runs unwatched, as it would if the
 /// system had refused them to the script itself.
-fn start_threads(session: &'static Session) {
-    if try_start_threads(session).is_err() {
+fn start_threads_again(session: &'static Session) {
+    if start_threads(session).is_err() {
         let text = b"quell: no thread for the monitor: the limits do not hold in this process\n";
         output::to_stderr(text, std::time::Duration::from_millis(10));
     }

@@ -4,18 +4,25 @@
 //! after a limit until the end of the grace, when it ends the process. It takes no descriptor of files before a limit is
 //! reached; from then on it has a table of its own, so that a script which has used up all
 //! descriptors can still be reported on.
+//!
+//! It starts the [`deliverer`](super::deliverer), in [`A_MOMENT`] or as soon as there is something to deliver: the start of a thread,
+//! and its end, are what a short script would pay for it.
 
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::ladder::PACE;
 use super::limits::Reached;
 use super::session::{Fired, Session};
-use super::{children, end, meter, place, unblockable};
+use super::{children, deliverer, end, meter, place, unblockable};
 use crate::delivery;
+
+/// A script that runs longer has a deliverer, before it can have used up what a thread needs.
+const A_MOMENT: Duration = Duration::from_millis(50);
 
 /// The body of the thread.
 pub(super) fn body(session: &'static Session) {
+    let mut deliverer = Deliverer::Due(Instant::now() + A_MOMENT);
     let progress = &session.progress;
     progress.prepare(session);
     if session.fired().is_some() {
@@ -49,7 +56,39 @@ pub(super) fn body(session: &'static Session) {
                 Some(urge(session, now).min(fired.end))
             }
         };
+        let next = next.into_iter().chain(deliverer.start(session, now)).min();
         session.bell.wait(ticket, next);
+    }
+}
+
+/// Whether the deliverer's thread is there.
+enum Deliverer {
+    /// Not yet; it is to be started then.
+    Due(Instant),
+    Started,
+}
+
+impl Deliverer {
+    /// Starts the thread if it is due, or there is something to deliver. Says when to come again. Without a thread, which is tried
+    /// again and again, the main one is still [urged](urge), and the process ends with the grace.
+    fn start(&mut self, session: &'static Session, now: Instant) -> Option<Instant> {
+        let Self::Due(at) = *self else { return None };
+        let has_work = session.fired().is_some() || session.presses.count() > 0;
+        if now < at && !has_work {
+            return Some(at);
+        }
+        match session.crew.start("quell-deliverer", move || deliverer::body(session)) {
+            Ok(()) => {
+                *self = Self::Started;
+                None
+            }
+            Err(error) => {
+                if session.fired().is_some() {
+                    session.facts().note(format!("no thread to interrupt from, so far: {error}"));
+                }
+                Some(now + PACE)
+            }
+        }
     }
 }
 

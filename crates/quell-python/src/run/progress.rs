@@ -53,7 +53,7 @@ impl Progress {
         if now < due {
             return Some(due);
         }
-        if !it.hidden {
+        if !it.hidden && session.readings.are_complete() {
             // In one write, so that a line of the script is not cut; back to the first column, rest of the line erased.
             let text = format!("\r{}\x1b[K\r", line(session, now));
             output::to_stderr(text.as_bytes(), PATIENCE);

@@ -21,7 +21,6 @@ pub(crate) static PARTS: [Part; 2] = [
 ];
 
 /// What has to be there from the start.
-pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let py = module.py();
+pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     crate::at_exit::register(pyo3::wrap_pyfunction!(firing::_stop_timeouts, py)?.as_any())
 }
