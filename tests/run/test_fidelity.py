@@ -315,6 +315,15 @@ def test_keyboard_interrupt_at_a_terminal(way: Way) -> None:
     assert at_a_terminal([*way.command, "--timeout", "10m", script], env, typed) == plain
 
 
+def test_nothing_is_imported_for_it(way: Way) -> None:
+    """Not under the binary; a module that is run has been imported."""
+    code = "import sys; print(*sorted(sys.modules), sep='\\n')"
+    loaded = set(way.run("-c", code, options=["--timeout", "10m"], report=False).lines)
+    plain = set(way.plain("-c", code).lines)
+    assert plain and loaded >= plain, plain - loaded
+    assert way.name == "module" or loaded == plain, loaded - plain
+
+
 def test_no_slower_to_start_than_it_must_be(way: Way) -> None:
     """Not a benchmark: catches a start that does something it should not."""
     best = {}

@@ -18,7 +18,8 @@ pub(crate) fn register(function: &Bound<'_, PyAny>) -> PyResult<()> {
     static REGISTER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = function.py();
     let register = REGISTER.get_or_try_init(py, || {
-        let imported = py.import("sys")?.getattr("modules")?.cast::<PyDict>()?.get_item("atexit")?;
+        let imported =
+            py.import("sys")?.getattr("modules")?.cast::<PyDict>()?.get_item("atexit")?;
         let module = match imported {
             Some(module) => module,
             None => match copy(py)? {
