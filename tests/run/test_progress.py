@@ -98,6 +98,8 @@ def test_what_it_says_and_that_it_is_erased(way: Way) -> None:
         assert float(first["elapsed"]) < 20 and float(first["cpu"]) < 20
         assert 1 < float(first["memory"]) < 1000
         assert (first["threads"], first["children"]) == ("1 thread", None)
+        # Nothing is drawn before it was measured.
+        assert b" 0 threads" not in terminal.written
         # It goes on: the figures are drawn again in place.
         second = terminal.expect(rf"(?s){re.escape(first[0])}.*quell: (?!{first['elapsed']}s)")
         assert "\n" not in second[0]
