@@ -110,7 +110,6 @@ impl SimpleQueue {
         debug_assert!(put.is_ok());
     }
 
-    #[inline(always)]
     fn get(&self, slf: Obj, py: Python<'_>, patience: Patience) -> PyResult<Py<PyAny>> {
         match Items::try_get(&self.items) {
             Ok(item) => Ok(item),
@@ -148,13 +147,29 @@ unsafe extern "C" fn put(slf: Obj, args: *const Obj, count: isize, keywords: Obj
 unsafe extern "C" fn get(slf: Obj, args: *const Obj, count: isize, keywords: Obj) -> Obj {
     // SAFETY: as for `put`.
     unsafe {
+        if count == 0
+            && keywords.is_null()
+            && let Ok(item) = Items::try_get(&this::<SimpleQueue>(slf).items)
+        {
+            return item.into_ptr();
+        }
+        get_waiting(slf, args, count, keywords)
+    }
+}
+
+/// `get` with arguments, or where there is no item.
+///
+/// # Safety
+/// As [`Parameters::bind`], and `slf` is a SimpleQueue.
+#[cold]
+#[inline(never)]
+unsafe fn get_waiting(slf: Obj, args: *const Obj, count: isize, keywords: Obj) -> Obj {
+    // SAFETY: the caller's promise.
+    unsafe {
         let py = Python::assume_attached();
-        let patience = if count == 0 && keywords.is_null() {
-            Ok(Patience::Forever)
-        } else {
-            get_arguments(py, args, count, keywords)
-        };
-        match patience.and_then(|patience| this::<SimpleQueue>(slf).get(slf, py, patience)) {
+        let got = get_arguments(py, args, count, keywords)
+            .and_then(|patience| this::<SimpleQueue>(slf).get(slf, py, patience));
+        match got {
             Ok(item) => item.into_ptr(),
             Err(error) => throw(error),
         }

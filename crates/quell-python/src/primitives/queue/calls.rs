@@ -15,24 +15,48 @@ use crate::primitives::wait::Patience;
 unsafe extern "C" fn put(slf: Obj, args: *const Obj, count: isize, keywords: Obj) -> Obj {
     // SAFETY: called by the method descriptor, attached, with an instance of Queue and a call's arguments.
     unsafe {
+        if count != 1 || !keywords.is_null() {
+            return put_with_arguments(slf, args, count, keywords);
+        }
         let py = Python::assume_attached();
-        let result = if count == 1 && keywords.is_null() {
-            let item = || Bound::from_borrowed_ptr(py, *args).unbind();
-            let tried = match &this::<Queue>(slf).lean {
-                Lean::Fifo(items) => Items::try_put(items, item()),
-                Lean::Lifo(items) => Items::try_put(items, item()),
-                Lean::None => return put_open(py, slf, *args),
-            };
-            match tried {
-                Ok(()) => return none(),
-                Err((item, refusal)) => {
-                    queue(py, slf).put_refused(item, refusal, Patience::Forever)
-                }
-            }
-        } else {
-            put_arguments(py, slf, args, count, keywords)
+        let item = || Bound::from_borrowed_ptr(py, *args).unbind();
+        let tried = match &this::<Queue>(slf).lean {
+            Lean::Fifo(items) => Items::try_put(items, item()),
+            Lean::Lifo(items) => Items::try_put(items, item()),
+            Lean::None => return put_open(py, slf, *args),
         };
-        match result {
+        match tried {
+            Ok(()) => none(),
+            Err((item, refusal)) => put_waiting(slf, item, refusal),
+        }
+    }
+}
+
+/// `put(item)` that was not done at once.
+///
+/// # Safety
+/// Attached, with a queue.
+#[cold]
+#[inline(never)]
+unsafe fn put_waiting(slf: Obj, item: Py<PyAny>, refusal: Refusal) -> Obj {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match queue(Python::assume_attached(), slf).put_refused(item, refusal, Patience::Forever) {
+            Ok(()) => none(),
+            Err(error) => throw(error),
+        }
+    }
+}
+
+/// `put` with other arguments than the item.
+///
+/// # Safety
+/// As [`Parameters::bind`], and `slf` is a queue.
+#[inline(never)]
+unsafe fn put_with_arguments(slf: Obj, args: *const Obj, count: isize, keywords: Obj) -> Obj {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match put_arguments(Python::assume_attached(), slf, args, count, keywords) {
             Ok(()) => none(),
             Err(error) => throw(error),
         }
@@ -90,7 +114,6 @@ unsafe fn queue<'a, 'py>(py: Python<'py>, slf: Obj) -> Borrowed<'a, 'py, Queue> 
 
 /// # Safety
 /// As [`Parameters::bind`], and `slf` is a queue.
-#[inline(never)]
 unsafe fn put_arguments(
     py: Python<'_>,
     slf: Obj,
@@ -121,27 +144,48 @@ unsafe fn put_arguments(
 unsafe extern "C" fn get(slf: Obj, args: *const Obj, count: isize, keywords: Obj) -> Obj {
     // SAFETY: as for `put`.
     unsafe {
-        let py = Python::assume_attached();
-        let plain = count == 0 && keywords.is_null();
-        if plain && matches!(this::<Queue>(slf).lean, Lean::None) {
-            return get_open(py, slf);
+        if count != 0 || !keywords.is_null() {
+            return get_with_arguments(slf, args, count, keywords);
         }
-        let patience = match plain {
-            true => Ok(Patience::Forever),
-            false => get_arguments(py, args, count, keywords),
+        let tried = match &this::<Queue>(slf).lean {
+            Lean::Fifo(items) => Items::try_get(items),
+            Lean::Lifo(items) => Items::try_get(items),
+            Lean::None => return get_open(Python::assume_attached(), slf),
         };
-        let got = patience.and_then(|patience| {
-            let tried = match &this::<Queue>(slf).lean {
-                Lean::Fifo(items) => Items::try_get(items),
-                Lean::Lifo(items) => Items::try_get(items),
-                Lean::None => Err(Refusal::ShutDown),
-            };
-            match tried {
-                Ok(item) => Ok(item),
-                Err(refusal) => queue(py, slf).get_refused(refusal, patience),
-            }
-        });
-        match got {
+        match tried {
+            Ok(item) => item.into_ptr(),
+            Err(refusal) => get_waiting(slf, refusal),
+        }
+    }
+}
+
+/// `get()` that was not done at once.
+///
+/// # Safety
+/// Attached, with a queue.
+#[cold]
+#[inline(never)]
+unsafe fn get_waiting(slf: Obj, refusal: Refusal) -> Obj {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match queue(Python::assume_attached(), slf).get_refused(refusal, Patience::Forever) {
+            Ok(item) => item.into_ptr(),
+            Err(error) => throw(error),
+        }
+    }
+}
+
+/// `get` with arguments.
+///
+/// # Safety
+/// As [`Parameters::bind`], and `slf` is a queue.
+#[inline(never)]
+unsafe fn get_with_arguments(slf: Obj, args: *const Obj, count: isize, keywords: Obj) -> Obj {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let py = Python::assume_attached();
+        let patience = get_arguments(py, args, count, keywords);
+        match patience.and_then(|patience| queue(py, slf).get_object(patience)) {
             Ok(item) => item.into_ptr(),
             Err(error) => throw(error),
         }
