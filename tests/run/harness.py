@@ -33,8 +33,13 @@ SLACK = float(os.environ.get("QUELL_SLACK", "1.0"))
 #: Multiplies the counts of the stress tests; 1 is the default suite.
 STRESS = int(os.environ.get("QUELL_STRESS", "1"))
 
+_ways = os.environ.get("QUELL_WAYS", "")
+
+#: Each test in one of the ways, the next minor version of Python in the other.
+IN_TURN = _ways == "in-turn"
+
 #: The ways that are tested.
-WAYS = os.environ.get("QUELL_WAYS", "binary,module").split(",")
+WAYS = _ways.split(",") if _ways and not IN_TURN else ["binary", "module"]
 
 #: What a script prints when it is where the limit has to find it.
 READY = "READY"

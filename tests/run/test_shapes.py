@@ -12,8 +12,8 @@ from harness import SCRIPTS, STRESS, WAYS, Way
 sys.path.insert(0, str(SCRIPTS))
 import shapes
 
-#: How often each shape is interrupted on each interpreter.
-ROUNDS = 100 * STRESS
+#: How often each shape is interrupted on each interpreter: 100 times and more over three minor versions.
+ROUNDS = 35 * STRESS
 #: One after another the shapes are started each way: what delivers the interrupt is the same library in both. Longer
 #: runs have every shape in every way.
 EVERY = [

@@ -187,14 +187,18 @@ pub(crate) fn test(session: &mut Session, kind: Kind, filter: Option<&String>) {
     session.step("bench: every row, for a moment", kind, suites::LIMIT, command);
 }
 
-/// Formatting and clippy; part of the lints.
-pub(crate) fn lint(session: &mut Session) {
+/// What checks its formatting.
+pub(crate) fn format() -> Command {
     let mut format = builds::cargo(["fmt", "--check", "--manifest-path"]);
     format.arg(manifest());
-    session.step("bench: rustfmt", Kind::Check, builds::LIMIT, format);
+    format
+}
+
+/// clippy on it.
+pub(crate) fn clippy() -> Command {
     let mut clippy = cargo("clippy");
     clippy.args(["--all-targets", "--", "--deny", "warnings"]);
-    session.step("bench: clippy", Kind::Check, builds::LIMIT, clippy);
+    clippy
 }
 
 fn cargo(what: &str) -> Command {

@@ -7,10 +7,10 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::pythons::Interpreter;
-use crate::session::{Kind, Session};
+use crate::session::{Kind, Session, Step};
 use crate::venv::{self, Environment};
 use crate::workspace;
 
@@ -58,16 +58,52 @@ pub(crate) fn wheel(
     folder: &Path,
 ) -> Option<PathBuf> {
     let before = wheels(folder);
+    let step = wheel_step(tools, interpreter, folder);
+    let built = session.step(step.name, step.kind, LIMIT, step.command);
+    built.then(|| newest(session, interpreter, folder, &before)).flatten()
+}
+
+/// Builds the wheels for some interpreters at the same time, as each has a folder of its own: a crate is compiled on one
+/// processor for the most part.
+pub(crate) fn wheels_together(
+    session: &mut Session,
+    tools: &Environment,
+    interpreters: &[&Interpreter],
+) -> Vec<Option<PathBuf>> {
+    let folders: Vec<_> = interpreters.iter().map(|python| wheels_of(python)).collect();
+    let before: Vec<_> = folders.iter().map(|folder| wheels(folder)).collect();
+    let wanted = interpreters.iter().zip(&folders);
+    let steps = wanted.map(|(interpreter, folder)| wheel_step(tools, interpreter, folder));
+    let built = session.together(LIMIT, steps.collect());
+    let each = interpreters.iter().zip(&folders).zip(&before).zip(built);
+    each.map(|(((interpreter, folder), before), built)| {
+        built.then(|| newest(session, interpreter, folder, before)).flatten()
+    })
+    .collect()
+}
+
+/// Where the wheels are that the tests of an interpreter install.
+fn wheels_of(interpreter: &Interpreter) -> PathBuf {
+    workspace::target_of(&interpreter.tag).join("wheels")
+}
+
+fn wheel_step(tools: &Environment, interpreter: &Interpreter, folder: &Path) -> Step {
     let mut command = tools.command("maturin");
     against(&mut command, interpreter);
     command.arg("build").arg("--interpreter").arg(&interpreter.executable);
     command.arg("--manifest-path").arg(workspace::python_project().join("Cargo.toml"));
     command.arg("--out").arg(folder).args(locked());
-    if !session.step(format!("{}: wheel", interpreter.tag), Kind::Chore, LIMIT, command) {
-        return None;
-    }
-    let newest = wheels(folder).into_iter().max_by_key(|(_, written)| *written);
-    match newest {
+    Step { name: format!("{}: wheel", interpreter.tag), kind: Kind::Chore, command }
+}
+
+/// The wheel that is in the folder since `before`; `None`, and a failed step, if there is none.
+fn newest(
+    session: &mut Session,
+    interpreter: &Interpreter,
+    folder: &Path,
+    before: &[(PathBuf, SystemTime)],
+) -> Option<PathBuf> {
+    match wheels(folder).into_iter().max_by_key(|(_, written)| *written) {
         Some(newest) if !before.contains(&newest) => Some(newest.0),
         _ => {
             session.fail(
@@ -79,7 +115,7 @@ pub(crate) fn wheel(
     }
 }
 
-fn wheels(folder: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
+fn wheels(folder: &Path) -> Vec<(PathBuf, SystemTime)> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "whl"))
@@ -87,18 +123,27 @@ fn wheels(folder: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
         .collect()
 }
 
-/// Builds the extension and installs it into the interpreter's environment; `true` if the tests can use it.
-///
-/// An installed wheel, not `maturin develop`: the tests see what a user gets, nothing of the source tree, and two
-/// interpreters of one minor version do not overwrite each other's extension in it.
+/// Builds the extension and installs it into the interpreter's environment; `true` if it can be used.
 pub(crate) fn extension(
     session: &mut Session,
     tools: &Environment,
     interpreter: &Interpreter,
     environment: &Environment,
 ) -> bool {
-    let folder = workspace::target_of(&interpreter.tag).join("wheels");
-    let Some(wheel) = wheel(session, tools, interpreter, &folder) else { return false };
+    wheel(session, tools, interpreter, &wheels_of(interpreter))
+        .is_some_and(|wheel| install(session, interpreter, environment, &wheel))
+}
+
+/// Installs a wheel into an interpreter's environment; `true` if the tests can use it.
+///
+/// An installed wheel, not `maturin develop`: the tests see what a user gets, nothing of the source tree, and two
+/// interpreters of one minor version do not overwrite each other's extension in it.
+pub(crate) fn install(
+    session: &mut Session,
+    interpreter: &Interpreter,
+    environment: &Environment,
+    wheel: &Path,
+) -> bool {
     let mut pip = environment.command("python");
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
     pip.args(["--force-reinstall", "--no-deps", "--no-index"]).arg(wheel);
@@ -107,17 +152,32 @@ pub(crate) fn extension(
 
 /// Builds the command for an interpreter; `None`, said in a note or a failed step, if that is not possible.
 pub(crate) fn command(session: &mut Session, interpreter: &Interpreter) -> Option<PathBuf> {
-    if interpreter.library.is_none() {
+    commands_together(session, &[interpreter]).remove(0)
+}
+
+/// Builds the command for some interpreters at the same time; for each as [`command`] tells.
+pub(crate) fn commands_together(
+    session: &mut Session,
+    interpreters: &[&Interpreter],
+) -> Vec<Option<PathBuf>> {
+    let linkable = |interpreter: &&Interpreter| interpreter.library.is_some();
+    for interpreter in interpreters.iter().filter(|python| !linkable(python)) {
         session.note(format!(
             "{interpreter} has no shared library, so the command `quell` was not built for it (Debian: \
              libpython3-dev)"
         ));
-        return None;
     }
-    let mut build = cargo(["build", "--release", "--package", "quell-cli"]);
-    build.args(locked());
-    against(&mut build, interpreter);
-    session
-        .step(format!("{}: command", interpreter.tag), Kind::Chore, LIMIT, build)
-        .then(|| workspace::target_of(&interpreter.tag).join("release/quell"))
+    let steps = interpreters.iter().copied().filter(linkable).map(|interpreter| {
+        let mut command = cargo(["build", "--release", "--package", "quell-cli"]);
+        command.args(locked());
+        against(&mut command, interpreter);
+        Step { name: format!("{}: command", interpreter.tag), kind: Kind::Chore, command }
+    });
+    let mut built = session.together(LIMIT, steps.collect()).into_iter();
+    let place =
+        |interpreter: &Interpreter| workspace::target_of(&interpreter.tag).join("release/quell");
+    interpreters
+        .iter()
+        .map(|python| (linkable(python) && built.next() == Some(true)).then(|| place(python)))
+        .collect()
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use crate::bench;
 use crate::builds::{self, LIMIT};
 use crate::c;
+use crate::licences;
 use crate::links;
 use crate::pythons::{self, Interpreter};
-use crate::session::{Kind, Session};
+use crate::session::{Kind, Session, Step};
 use crate::tools;
 use crate::venv;
 use crate::workspace;
@@ -16,7 +17,7 @@ use crate::workspace;
 /// How long fetching the database of advisories may take before it counts as out of reach.
 const FETCH_LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs every check.
+/// Runs every check. Those that take their time run at the same time: the compiler checks a crate on one processor.
 ///
 /// # Errors
 /// When the tools cannot be installed; what the checks find is recorded in the session.
@@ -33,45 +34,59 @@ pub(crate) fn run(session: &mut Session) -> anyhow::Result<()> {
         command
     };
     session.step("rustfmt", Kind::Check, LIMIT, cargo(&["fmt", "--all", "--check"]));
-    let mut clippy = cargo(&["clippy", "--workspace", "--all-targets"]);
-    clippy.args(builds::locked()).args(["--", "--deny", "warnings"]);
-    session.step("clippy", Kind::Check, LIMIT, clippy);
-    other_versions(session, &found);
-    other_systems(session);
-    bench::lint(session);
+    session.step("bench: rustfmt", Kind::Check, LIMIT, bench::format());
+    let environment = venv::tools(session, &found)?;
+    let tool = |name: &str, arguments: &[&str]| {
+        let mut command = environment.command(name);
+        command.args(arguments);
+        command
+    };
+    session.step("ruff check", Kind::Check, LIMIT, tool("ruff", &["check"]));
+    let format = tool("ruff", &["format", "--check", "--diff"]);
+    session.step("ruff format", Kind::Check, LIMIT, format);
+    session.check("C header", c::header::check);
+    session.check("links in documents", links::check);
+
+    let clippy = cargo(&["clippy", "--workspace", "--all-targets"]);
+    let mut checks = vec![check("clippy", denied(clippy)), check("bench: clippy", bench::clippy())];
+    checks.extend(other_versions(&found));
+    checks.extend(other_systems(session));
+    session.together(LIMIT, checks);
+
     // Private items too: the protocols between threads are written down there.
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
     // So a link to a private item leads somewhere, and some need not have been explicit.
     let flags = "--deny warnings --allow rustdoc::private_intra_doc_links \
                  --allow rustdoc::redundant_explicit_links";
     doc.args(builds::locked()).env("RUSTDOCFLAGS", flags);
-    session.step("rustdoc", Kind::Check, LIMIT, doc);
-    session.check("C header", c::header::check);
-    session.check("links in documents", links::check);
-    let environment = venv::tools(session, &found)?;
-    let ruff = |arguments: &[&str]| {
-        let mut command = environment.command("ruff");
-        command.args(arguments);
-        command
-    };
-    session.step("ruff check", Kind::Check, LIMIT, ruff(&["check"]));
-    session.step("ruff format", Kind::Check, LIMIT, ruff(&["format", "--check", "--diff"]));
+    let mut checks = vec![check("rustdoc", doc)];
     // mypy and stubtest need the extension built: they run with the tests.
     for version in ["3.11", "3.14"] {
-        let mut pyright = environment.command("basedpyright");
+        let mut pyright = tool("basedpyright", &["--pythonversion", version, "--warnings"]);
         pyright.arg("--project").arg(workspace::python_project());
-        pyright.args(["--pythonversion", version, "--warnings"]);
-        session.step(format!("pyright, as on {version}"), Kind::Check, LIMIT, pyright);
+        checks.push(check(format!("pyright, as on {version}"), pyright));
     }
+    session.together(LIMIT, checks);
     dependencies(session);
     Ok(())
 }
 
+fn check(name: impl Into<String>, command: Command) -> Step {
+    Step { name: name.into(), kind: Kind::Check, command }
+}
+
+/// clippy, whose warnings are errors.
+fn denied(mut clippy: Command) -> Command {
+    clippy.args(builds::locked()).args(["--", "--deny", "warnings"]);
+    clippy
+}
+
 /// clippy again on what is compiled for other minor versions of CPython: some of it is there only.
-fn other_versions(session: &mut Session, found: &[Interpreter]) {
+fn other_versions(found: &[Interpreter]) -> Vec<Step> {
     let mut seen: Vec<&str> = Vec::new();
     let usual = pythons::default_of_cargo();
     seen.extend(usual.iter().map(Interpreter::minor));
+    let mut checks = Vec::new();
     for interpreter in found.iter().rev().filter(|python| python.library.is_some()) {
         if seen.contains(&interpreter.minor()) {
             continue;
@@ -81,29 +96,23 @@ fn other_versions(session: &mut Session, found: &[Interpreter]) {
         for package in builds::LINKED {
             clippy.args(["--package", package]);
         }
-        clippy.args(builds::locked()).args(["--", "--deny", "warnings"]);
         builds::against(&mut clippy, interpreter);
-        session.step(
-            format!("clippy, CPython {}", interpreter.minor()),
-            Kind::Check,
-            LIMIT,
-            clippy,
-        );
+        checks.push(check(format!("clippy, CPython {}", interpreter.minor()), denied(clippy)));
     }
+    checks
 }
 
 /// clippy on what the core compiles for other systems: without the futex and without system calls that can be ended, as where
 /// there is no Linux; and for the other processor that has a stub, where its standard library is installed.
-fn other_systems(session: &mut Session) {
+fn other_systems(session: &mut Session) -> Vec<Step> {
     let core = |target: &[&str], folder: &str| {
         let mut clippy = builds::cargo(["clippy", "--package", "quell", "--lib"]);
-        clippy.args(target).args(builds::locked()).args(["--", "--deny", "warnings"]);
-        clippy.env("CARGO_TARGET_DIR", workspace::target_of(folder));
-        clippy
+        clippy.args(target).env("CARGO_TARGET_DIR", workspace::target_of(folder));
+        denied(clippy)
     };
     let mut portable = core(&[], "portable");
     portable.env("RUSTFLAGS", "--cfg quell_portable_park --cfg quell_no_calls");
-    session.step("clippy, core without Linux", Kind::Check, LIMIT, portable);
+    let mut checks = vec![check("clippy, core without Linux", portable)];
     const OTHER: &str = "aarch64-unknown-linux-gnu";
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "target-libdir", "--target", OTHER]);
@@ -111,15 +120,22 @@ fn other_systems(session: &mut Session) {
         .is_some_and(|folder| std::path::Path::new(folder.trim()).is_dir());
     if there {
         let other = core(&["--target", OTHER], "portable");
-        session.step(format!("clippy, core for {OTHER}"), Kind::Check, LIMIT, other);
+        checks.push(check(format!("clippy, core for {OTHER}"), other));
     } else {
         session.note(format!("the core was not checked for {OTHER}: `rustup target add {OTHER}`"));
     }
+    checks
 }
 
-/// Licences, sources and versions of dependencies; known vulnerabilities where their database can be fetched.
+/// Licences, sources and versions of dependencies; known vulnerabilities where their database can be fetched. By cargo-deny where
+/// it is installed, which takes longer to build than all the other checks together; without it the licences and sources at least.
 fn dependencies(session: &mut Session) {
-    if !tools::DENY.install(session) {
+    if tools::DENY.find().is_none() {
+        session.check("licences and sources", licences::check);
+        session.note(
+            "cargo-deny is not installed: licences and sources of dependencies were checked, but neither their versions nor known \
+             vulnerabilities; `cargo xtask tools` installs it",
+        );
         return;
     }
     let deny = |arguments: &[&str]| -> Option<Command> {

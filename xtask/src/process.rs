@@ -5,9 +5,11 @@
 //! ended was left behind by it: it is reported, and ended. A step that exceeds its time limit has its threads' stacks
 //! printed first, then its whole tree is killed.
 //!
-//! One child at a time: while [`run`] waits, it alone reaps, with `waitpid(-1)`, so that an orphan is reaped as soon
-//! as it ends, as init would do, and a test that waits for a process to vanish is not held up by a zombie.
+//! Children run one at a time, or some of them [together](run_together), never two calls at once: while one waits, it alone
+//! reaps, with `waitpid(-1)`, so that an orphan is reaped as soon as it ends, as init would do, and a test that waits for a
+//! process to vanish is not held up by a zombie.
 
+use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -44,8 +46,12 @@ impl std::fmt::Display for Ending {
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) ending: Ending,
-    /// Processes it left behind, as `pid command line`. They have been ended.
+    /// Processes that it, or another that ran at the same time, left behind, as `pid command line`. They have been ended.
     pub(crate) leftovers: Vec<String>,
+    /// From the start of all of them to its end.
+    pub(crate) elapsed: Duration,
+    /// What it took of the processors, and those of its descendants that their parents waited for.
+    pub(crate) processor: Duration,
 }
 
 impl Finished {
@@ -64,61 +70,98 @@ pub(crate) fn adopt_orphans() {
     }
 }
 
-/// The processor time of all descendants that have ended and were reaped.
-pub(crate) fn time_of_children() -> Duration {
-    // SAFETY: `rusage` is plain data, for which zeroes are a value.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: getrusage writes to the structure, which is ours.
-    if unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) } != 0 {
-        return Duration::ZERO;
-    }
-    let of = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
-    of(usage.ru_utime) + of(usage.ru_stime)
-}
-
 /// Runs `command` to its end, its output passed on and each line of it shown to `on_line`. Blocks at most for `limit`
 /// and a few seconds more.
 ///
 /// # Errors
 /// When the command cannot be started.
 pub(crate) fn run(
-    mut command: Command,
+    command: Command,
     limit: Duration,
     mut on_line: impl FnMut(&str) + Send,
 ) -> io::Result<Finished> {
-    let (reader, writer) = io::pipe()?;
-    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-    let child = command.spawn()?;
-    // The command owns the pipe's writing ends: without this the reader would wait for ourselves.
-    drop(command);
-    let pid = child.id().cast_signed();
+    let show = |line: &[u8]| {
+        on_line(&String::from_utf8_lossy(line));
+        print(line);
+    };
+    run_together(vec![(command, show)], limit).remove(0)
+}
+
+/// Writes a line of a child's output, as it is.
+pub(crate) fn print(line: &[u8]) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(line).and_then(|()| stdout.flush());
+}
+
+/// Runs commands at the same time, each to its end, each line of its output shown to the function beside it. Blocks at most for
+/// `limit` and a few seconds more. The error of one that cannot be started stands in its place.
+pub(crate) fn run_together<F: FnMut(&[u8]) + Send>(
+    commands: Vec<(Command, F)>,
+    limit: Duration,
+) -> Vec<io::Result<Finished>> {
+    let begun = Instant::now();
     thread::scope(|scope| {
-        let output = scope.spawn(move || {
-            let mut reader = BufReader::new(reader);
-            let mut line = Vec::new();
-            while matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
-                on_line(&String::from_utf8_lossy(&line));
-                let mut stdout = io::stdout().lock();
-                let _ = stdout.write_all(&line).and_then(|()| stdout.flush());
-                line.clear();
+        let mut readers = Vec::new();
+        let started: Vec<io::Result<i32>> = commands
+            .into_iter()
+            .map(|(mut command, on_line)| {
+                let (reader, writer) = io::pipe()?;
+                command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+                let child = command.spawn()?;
+                // With the command go the pipe's writing ends: otherwise the reader would wait for ourselves.
+                drop(command);
+                readers.push(scope.spawn(|| pass_on(reader, on_line)));
+                Ok(child.id().cast_signed())
+            })
+            .collect();
+        let pids: Vec<i32> = started.iter().flatten().copied().collect();
+        let (ended, end) = mpsc::channel();
+        scope.spawn({
+            let pids = pids.clone();
+            move || {
+                reap_until(&pids, |reaped| {
+                    let _ = ended.send(reaped);
+                })
             }
         });
-        let (ended, end) = mpsc::channel();
-        scope.spawn(move || ended.send(reap_until(pid)));
-        let (ending, leftovers) = match end.recv_timeout(limit) {
-            Ok(ending) => (ending, end_leftovers()),
-            Err(_) => {
-                end_tree(limit);
-                // The tree is dead, so the reaper has, or will have, its answer; it cannot stay blocked.
-                let _ = end.recv();
-                end_leftovers();
-                (Ending::TimeLimit(limit), Vec::new())
+        let mut endings = HashMap::new();
+        while endings.len() < pids.len() {
+            match end.recv_timeout(limit.saturating_sub(begun.elapsed())) {
+                Ok(reaped) => endings.insert(reaped.pid, (reaped, begun.elapsed())),
+                Err(_) => break,
+            };
+        }
+        let leftovers = if endings.len() == pids.len() {
+            end_leftovers()
+        } else {
+            end_tree(limit);
+            // The tree is dead, so the reaper has, or will have, its answers; it cannot stay blocked.
+            for reaped in end {
+                let killed = Reaped { ending: Ending::TimeLimit(limit), ..reaped };
+                endings.insert(reaped.pid, (killed, begun.elapsed()));
             }
+            end_leftovers();
+            Vec::new()
         };
-        // Every process that could hold the writing end has gone, so this ends.
-        let _ = output.join();
-        Ok(Finished { ending, leftovers })
+        // Every process that could hold a writing end has gone, so these end.
+        readers.into_iter().for_each(|reader| drop(reader.join()));
+        let finish = |pid: i32| {
+            let (reaped, elapsed) = &endings[&pid];
+            let &Reaped { ending, processor, .. } = reaped;
+            Finished { ending, leftovers: leftovers.clone(), elapsed: *elapsed, processor }
+        };
+        started.into_iter().map(|child| child.map(finish)).collect()
     })
+}
+
+/// Shows what comes through a pipe to `on_line`, line by line.
+fn pass_on(reader: io::PipeReader, mut on_line: impl FnMut(&[u8])) {
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    while matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
+        on_line(&line);
+        line.clear();
+    }
 }
 
 /// Runs a short command quietly and returns what it printed on standard output; `None` if it failed, could not be
@@ -135,7 +178,11 @@ pub(crate) fn capture(mut command: Command, limit: Duration) -> Option<String> {
             io::Read::read_to_string(&mut reader, &mut text).map(|_| text)
         });
         let (ended, end) = mpsc::channel();
-        scope.spawn(move || ended.send(reap_until(pid)));
+        scope.spawn(move || {
+            reap_until(&[pid], |reaped| {
+                let _ = ended.send(reaped.ending);
+            })
+        });
         let ending = end.recv_timeout(limit).unwrap_or_else(|_| {
             kill_all(libc::SIGKILL);
             let _ = end.recv();
@@ -147,21 +194,37 @@ pub(crate) fn capture(mut command: Command, limit: Duration) -> Option<String> {
     })
 }
 
-/// Reaps every child that ends, until `pid` is among them.
-fn reap_until(pid: i32) -> Ending {
-    loop {
+/// A child that has ended.
+struct Reaped {
+    pid: i32,
+    ending: Ending,
+    /// As in [`Finished`].
+    processor: Duration,
+}
+
+/// Reaps every child that ends, until all of `pids` were among them; tells of each of these.
+fn reap_until(pids: &[i32], tell: impl Fn(Reaped)) {
+    let mut left = pids.to_vec();
+    while !left.is_empty() {
         let mut status = 0;
-        // SAFETY: `status` is a live integer that waitpid may write to.
-        let reaped = unsafe { libc::waitpid(-1, &raw mut status, 0) };
-        if reaped == pid {
-            return match libc::WIFSIGNALED(status) {
+        // SAFETY: `rusage` is plain data, for which zeroes are a value.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: both are live, of the types that wait4 writes.
+        let pid = unsafe { libc::wait4(-1, &raw mut status, 0, &raw mut usage) };
+        if let Some(at) = left.iter().position(|&waited| waited == pid) {
+            left.swap_remove(at);
+            let ending = match libc::WIFSIGNALED(status) {
                 true => Ending::Signal(libc::WTERMSIG(status)),
                 false => Ending::Code(libc::WEXITSTATUS(status)),
             };
-        }
-        if reaped == -1 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            let of =
+                |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+            let processor = of(usage.ru_utime) + of(usage.ru_stime);
+            tell(Reaped { pid, ending, processor });
+        } else if pid == -1 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
             // No child at all: somebody else reaped it. Nothing here does, so say it loudly.
-            return Ending::Code(-1);
+            let lost = |pid| Reaped { pid, ending: Ending::Code(-1), processor: Duration::ZERO };
+            left.drain(..).map(lost).for_each(&tell);
         }
     }
 }
@@ -259,7 +322,7 @@ mod tests {
     use std::process::Command;
     use std::time::Duration;
 
-    use super::{Ending, adopt_orphans, capture, descendants, parent_and_state, run};
+    use super::{Ending, adopt_orphans, capture, descendants, parent_and_state, run, run_together};
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
@@ -294,6 +357,37 @@ mod tests {
         let limit = Duration::from_millis(300);
         let finished = run(shell("trap '' ABRT; sleep 1000 & wait"), limit, |_| {}).unwrap();
         assert_eq!(finished.ending, Ending::TimeLimit(limit));
+        assert!(descendants().is_empty());
+
+        // Each waits for the other.
+        let folder = std::env::temp_dir().join(format!("xtask-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let meets = |mine: &str, other: &str, code: i32| {
+            let mut both = shell(&format!(
+                "touch {mine}; until [ -e {other} ]; do :; done; echo {mine}; exit {code}"
+            ));
+            both.current_dir(&folder);
+            both
+        };
+        let (mut one, mut two) = (Vec::new(), Vec::new());
+        type Show<'a> = Box<dyn FnMut(&[u8]) + Send + 'a>;
+        let commands: Vec<(Command, Show)> = vec![
+            (meets("a", "b", 0), Box::new(|line| one.extend_from_slice(line))),
+            (Command::new("/no/such/program"), Box::new(|_| {})),
+            (meets("b", "a", 5), Box::new(|line| two.extend_from_slice(line))),
+        ];
+        let finished = run_together(commands, minute);
+        std::fs::remove_dir_all(&folder).unwrap();
+        let endings: Vec<_> =
+            finished.iter().map(|it| it.as_ref().ok().map(|it| it.ending)).collect();
+        assert_eq!(endings, [Some(Ending::Code(0)), None, Some(Ending::Code(5))]);
+        assert_eq!((one.as_slice(), two.as_slice()), (&b"a\n"[..], &b"b\n"[..]));
+
+        // At the limit the one that has ended keeps its ending.
+        let commands = ["exit 4", "sleep 1000"].map(|script| (shell(script), |_: &[u8]| {})).into();
+        let finished = run_together(commands, limit);
+        let endings: Vec<_> = finished.into_iter().map(|it| it.unwrap().ending).collect();
+        assert_eq!(endings, [Ending::Code(4), Ending::TimeLimit(limit)]);
         assert!(descendants().is_empty());
 
         assert_eq!(capture(shell("echo out; echo err >&2"), minute).as_deref(), Some("out\n"));

@@ -1,6 +1,7 @@
-//! One run of a chore: its steps one after another, their times, their tests, and the closing summary.
+//! One run of a chore: its steps, one after another or some together, their times, their tests, and the closing summary.
 
 use std::fmt;
+use std::io;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,12 @@ pub(crate) enum Kind {
     PerhapsTests,
 }
 
+impl Kind {
+    fn is_tests(self) -> bool {
+        matches!(self, Kind::Tests | Kind::PerhapsTests)
+    }
+}
+
 /// A step that has ended.
 struct Done {
     name: String,
@@ -31,7 +38,7 @@ struct Done {
 }
 
 /// What a step took: on the clock, and of the processors. The second is the same on a busy machine.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Took {
     elapsed: Duration,
     processor: Duration,
@@ -43,21 +50,11 @@ impl fmt::Display for Took {
     }
 }
 
-/// The beginning of a step.
-struct Clock {
-    begun: Instant,
-    processor: Duration,
-}
-
-impl Clock {
-    fn start() -> Self {
-        Self { begun: Instant::now(), processor: process::time_of_children() }
-    }
-
-    fn took(&self) -> Took {
-        let processor = process::time_of_children().saturating_sub(self.processor);
-        Took { elapsed: self.begun.elapsed(), processor }
-    }
+/// A step that is to run together with others.
+pub(crate) struct Step {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) command: Command,
 }
 
 /// The steps of a run so far.
@@ -82,18 +79,59 @@ impl Session {
     ) -> bool {
         let name = name.into();
         println!("\n== {name}\n   {}", shown(&command));
-        let clock = Clock::start();
         let mut reader = Reader::default();
         let finished = process::run(command, limit, |line| {
-            if matches!(kind, Kind::Tests | Kind::PerhapsTests) {
+            if kind.is_tests() {
                 reader.line(line);
             }
         });
-        let problem = match finished {
-            Ok(finished) => judge(kind, &finished, &reader.counts),
-            Err(error) => format!("could not be started: {error}"),
+        self.finish(name, kind, finished, reader)
+    }
+
+    /// Runs steps that do not need each other at the same time; for each whether it succeeded. Each line of output is preceded by
+    /// the step's name.
+    pub(crate) fn together(&mut self, limit: Duration, steps: Vec<Step>) -> Vec<bool> {
+        for step in &steps {
+            println!("\n== {}\n   {}", step.name, shown(&step.command));
+        }
+        let mut readers: Vec<Reader> = steps.iter().map(|_| Reader::default()).collect();
+        let (names, commands): (Vec<_>, Vec<_>) =
+            steps.into_iter().map(|Step { name, kind, command }| ((name, kind), command)).unzip();
+        let show = |((name, kind), reader): (&(String, Kind), &'_ mut Reader), line: &[u8]| {
+            if kind.is_tests() {
+                reader.line(&String::from_utf8_lossy(line));
+            }
+            process::print(&[name.as_bytes(), b" | ", line].concat());
         };
-        self.enter(name, kind, clock.took(), reader, problem)
+        let shows = names.iter().zip(&mut readers);
+        let watched = commands.into_iter().zip(shows).map(|(command, (name, reader))| {
+            (command, move |line: &[u8]| show((name, &mut *reader), line))
+        });
+        let finished = process::run_together(watched.collect(), limit);
+        let ended = names.into_iter().zip(finished).zip(readers);
+        ended
+            .map(|(((name, kind), finished), reader)| {
+                println!("\n== {name}");
+                self.finish(name, kind, finished, reader)
+            })
+            .collect()
+    }
+
+    fn finish(
+        &mut self,
+        name: String,
+        kind: Kind,
+        finished: io::Result<Finished>,
+        reader: Reader,
+    ) -> bool {
+        let (problem, took) = match finished {
+            Ok(finished) => {
+                let took = Took { elapsed: finished.elapsed, processor: finished.processor };
+                (judge(kind, &finished, &reader.counts), took)
+            }
+            Err(error) => (format!("could not be started: {error}"), Took::default()),
+        };
+        self.enter(name, kind, took, reader, problem)
     }
 
     /// Records a check that ran inside xtask; `problem` is empty when all is well.
@@ -104,20 +142,21 @@ impl Session {
     ) -> bool {
         let name = name.into();
         println!("\n== {name}");
-        let clock = Clock::start();
+        let begun = Instant::now();
         let problem = check();
+        let took = Took { elapsed: begun.elapsed(), ..Took::default() };
         if !problem.is_empty() {
             println!("{problem}");
         }
         let short = problem.lines().next().unwrap_or_default().to_owned();
-        self.enter(name, Kind::Check, clock.took(), Reader::default(), short)
+        self.enter(name, Kind::Check, took, Reader::default(), short)
     }
 
     /// Records that something could not be done at all: counted as a failure.
     pub(crate) fn fail(&mut self, name: impl Into<String>, problem: impl Into<String>) {
         let name = name.into();
         println!("\n== {name}");
-        self.enter(name, Kind::Chore, Clock::start().took(), Reader::default(), problem.into());
+        self.enter(name, Kind::Chore, Took::default(), Reader::default(), problem.into());
     }
 
     /// Something the reader of the summary should know, such as what was left out and why.
@@ -186,7 +225,6 @@ impl Session {
 
 /// Why a finished step counts as failed; empty if it does not.
 fn judge(kind: Kind, finished: &Finished, counts: &Counts) -> String {
-    let tests = matches!(kind, Kind::Tests | Kind::PerhapsTests);
     let mut reasons = Vec::new();
     // pytest's word for a selection that left nothing.
     let nothing = kind == Kind::PerhapsTests && finished.ending == Ending::Code(5);
@@ -200,7 +238,7 @@ fn judge(kind: Kind, finished: &Finished, counts: &Counts) -> String {
     if reasons.is_empty() && kind == Kind::Tests && counts.ran() == 0 {
         reasons.push("no test ran".into());
     }
-    if tests && !finished.leftovers.is_empty() {
+    if kind.is_tests() && !finished.leftovers.is_empty() {
         reasons.push(format!("left processes behind: {}", finished.leftovers.join("; ")));
     }
     reasons.join("; ")
@@ -234,7 +272,8 @@ mod tests {
     use super::*;
 
     fn finished(ending: Ending) -> Finished {
-        Finished { ending, leftovers: Vec::new() }
+        let none = Duration::ZERO;
+        Finished { ending, leftovers: Vec::new(), elapsed: none, processor: none }
     }
 
     #[test]
@@ -250,7 +289,8 @@ mod tests {
     #[test]
     fn a_step_that_leaves_a_process_has_failed() {
         let one = Counts { passed: 1, ..Counts::default() };
-        let left = Finished { ending: Ending::Code(0), leftovers: vec!["12 sleep 100".to_owned()] };
+        let leftovers = vec!["12 sleep 100".to_owned()];
+        let left = Finished { leftovers, ..finished(Ending::Code(0)) };
         assert!(judge(Kind::Tests, &left, &one).contains("12 sleep 100"));
         let failed = Counts { passed: 1, failed: 2, ..Counts::default() };
         let problem = judge(Kind::Tests, &Finished { ending: Ending::Code(1), ..left }, &failed);

@@ -8,7 +8,7 @@
 //! 3. For each interpreter: the Rust tests of the crates that link Python, the extension's tests, the command's, the
 //!    type checkers. For a debug build of one: the extension's tests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -49,6 +49,13 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> anyhow::Result<()
     }
     let mut debug = pythons::debug_builds()?;
     debug.retain(|python| options.admits(&python.version));
+    if !debug.is_empty() && options.stress.is_none() && std::env::var_os("QUELL_PYTHONS").is_none()
+    {
+        session.note(
+            "the tests on debug builds were left out; `--stress N` or QUELL_PYTHONS has them",
+        );
+        debug.clear();
+    }
     println!("interpreters:");
     chosen.iter().chain(&debug).for_each(|interpreter| println!("   {interpreter}"));
     if options.rust() {
@@ -60,12 +67,9 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> anyhow::Result<()
     }
     if options.python() {
         let tools = venv::tools(session, &found)?;
-        for interpreter in &chosen {
-            let ways = if is_older(interpreter, &chosen) { Ways::Binary } else { Ways::Both };
-            python(session, &tools, interpreter, ways, options);
-        }
+        on_each(session, &tools, &chosen, options);
         for interpreter in &debug {
-            package(session, &tools, interpreter, options);
+            package_alone(session, &tools, interpreter, options);
         }
         if let Some(newest) = chosen.last()
             && !options.is_partial()
@@ -112,6 +116,10 @@ impl<'a> Runner<'a> {
             true => builds::cargo(["nextest", "run", "--no-fail-fast", "--no-tests=pass"]),
             false => builds::cargo(["test", "--no-fail-fast"]),
         };
+        if self.nextest {
+            // Some wait for a moment.
+            command.args(["--test-threads", &(processors() + 1).to_string()]);
+        }
         command.args(builds::locked()).args(selection).args(&self.options.filter);
         if !self.nextest && !selection.contains(&"--test") {
             // Without the documentation's examples, which have a step of their own.
@@ -182,6 +190,10 @@ impl<'a> Runner<'a> {
         }
         let mut command = self.tests(&["--package", "quell"]);
         configure(&mut command, "portable_park");
+        if self.options.stress.is_none() {
+            // Everything above the parker has had its rounds.
+            command.env("QUELL_STRESS", "0.1");
+        }
         session.step("rust tests, portable parker", Kind::PerhapsTests, LIMIT, command);
     }
 
@@ -197,7 +209,7 @@ impl<'a> Runner<'a> {
             {
                 continue;
             }
-            let mut selection: Vec<&str> = vec!["--release"];
+            let mut selection = Vec::new();
             for package in builds::LINKED {
                 selection.extend(["--package", package]);
             }
@@ -233,77 +245,145 @@ fn has_models(way: &str) -> bool {
         .any(|file| file.file_name().to_string_lossy().starts_with(&format!("{way}_")))
 }
 
-/// In which ways the suites of the command start it.
+/// How much of the suites an interpreter runs, and how those of the command start it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ways {
-    /// As the binary, and as `python -m quell`.
-    Both,
-    /// As the binary alone: on interpreters that differ from another one in the patch release only.
-    Binary,
+enum Extent {
+    /// All, and the command both as the binary and as `python -m quell`.
+    Whole,
+    /// All, but each test of the command in one of the two ways: another minor version has the other.
+    OneWay,
+    /// What may differ between patch releases of one minor version ([`EACH_RELEASE`]), with the newest one's wheel.
+    Short,
 }
 
-/// Everything that runs on one interpreter.
+/// What runs on an older patch release too: what goes by the layout of the interpreter's structures, its code objects and its
+/// frames, and what touches every part of the package once. Below the package's tests, and below the command's suites.
+const EACH_RELEASE: (&[&str], &[&str]) = (
+    &[
+        "test_context.py",
+        "test_delivery.py",
+        "test_dump.py",
+        "test_executor.py",
+        "test_interrupt.py",
+        "test_look.py",
+        "test_mask.py",
+        "test_package.py",
+        "test_patch.py",
+        "test_patch_calls.py",
+        "test_polite.py",
+        "test_shim_frames.py",
+        "test_strict.py",
+        "test_timeout.py",
+        "test_watched.py",
+    ],
+    &["test_blocking_calls.py", "test_limits.py", "test_workloads.py"],
+);
+
+/// Everything that runs in Python. What can be built or installed for several interpreters at the same time is.
+fn on_each(session: &mut Session, tools: &Environment, chosen: &[Interpreter], options: &Options) {
+    let newest: Vec<&Interpreter> =
+        chosen.iter().filter(|interpreter| !is_older(interpreter, chosen)).collect();
+    let every: Vec<&Interpreter> = chosen.iter().collect();
+    let environments = venv::of_each(session, tools, &every);
+    let wheels = builds::wheels_together(session, tools, &newest);
+    let binaries = builds::commands_together(session, &newest);
+    let whole = newest.len() == 1 || options.stress.is_some() || options.is_partial();
+    for (interpreter, environment) in chosen.iter().zip(environments).rev() {
+        let same_minor = |other: &&Interpreter| other.minor() == interpreter.minor();
+        let Some(at) = newest.iter().position(same_minor) else { continue };
+        let (Some(environment), Some(wheel)) = (environment, &wheels[at]) else { continue };
+        if !builds::install(session, interpreter, &environment, wheel) {
+            continue;
+        }
+        let extent = match newest[at] == interpreter {
+            true if whole => Extent::Whole,
+            true => Extent::OneWay,
+            false => Extent::Short,
+        };
+        // A binary is linked to one release's library.
+        let binary = binaries[at].as_deref().filter(|_| extent != Extent::Short);
+        python(session, interpreter, &environment, binary, extent, options);
+    }
+}
+
+/// Everything that runs on one interpreter, with the package installed.
 fn python(
     session: &mut Session,
-    tools: &Environment,
     interpreter: &Interpreter,
-    ways: Ways,
+    environment: &Environment,
+    binary: Option<&Path>,
+    extent: Extent,
     options: &Options,
 ) {
     let tag = &interpreter.tag;
     let kind = options.tests();
-    let Some(environment) = package(session, tools, interpreter, options) else { return };
-    let documents = workspace::document_tests();
-    if documents.is_dir() {
-        let command = pytest(&environment, options, documents);
+    let (of_package, of_command) = EACH_RELEASE;
+    let chosen = |folder: PathBuf, files: &[&str]| match extent {
+        Extent::Short => files.iter().map(|file| folder.join(file)).collect(),
+        _ => vec![folder],
+    };
+    let tests = chosen(workspace::python_project().join("tests"), of_package);
+    package(session, interpreter, environment, &tests, options);
+    if extent != Extent::Short {
+        let command = pytest(environment, options, &[workspace::document_tests()]);
         session.step(format!("{tag}: documents"), kind, LIMIT, command);
     }
-    if workspace::command_suites().is_dir() {
-        // Without the binary the suites still drive `python -m quell run`.
-        let binary = builds::command(session, interpreter);
-        let mut command = pytest(&environment, options, workspace::command_suites());
-        // Mostly these wait for processes that wait: one more than there are processors keeps them all busy.
-        spread(&mut command, processors() + 1);
-        // Limits of a quarter of a second, on a machine that has other things to do: what fails gets a second try, and the
-        // summary names it.
-        command.args(["--reruns", "1", "-rR"]);
-        command.env("QUELL_VENV_PYTHON", environment.program("python"));
-        match &binary {
-            Some(binary) => command.env("QUELL_BIN", binary),
-            None => command.env_remove("QUELL_BIN"),
-        };
-        match (ways, binary) {
-            (Ways::Binary, Some(_)) => command.env("QUELL_WAYS", "binary"),
-            _ => command.env_remove("QUELL_WAYS"),
-        };
-        session.step(format!("{tag}: command on real input"), kind, LIMIT, command);
-    }
-    if !options.is_partial() {
-        types(session, &environment, tag);
+    let suites = chosen(workspace::command_suites(), of_command);
+    let mut command = pytest(environment, options, &suites);
+    // Mostly these wait for processes that wait.
+    spread(&mut command, processors() * 2);
+    // Limits of a quarter of a second, on a machine that has other things to do: what fails gets a second try, and the
+    // summary names it.
+    command.args(["--reruns", "1", "-rR"]);
+    command.env("QUELL_VENV_PYTHON", environment.program("python"));
+    // Without the binary the suites still drive `python -m quell run`.
+    match binary {
+        Some(binary) => command.env("QUELL_BIN", binary),
+        None => command.env_remove("QUELL_BIN"),
+    };
+    match (extent, binary) {
+        (Extent::OneWay, Some(_)) => command.env("QUELL_WAYS", "in-turn"),
+        (_, Some(_)) => command.env_remove("QUELL_WAYS"),
+        (_, None) => command.env("QUELL_WAYS", "module"),
+    };
+    session.step(format!("{tag}: command on real input"), kind, LIMIT, command);
+    if !options.is_partial() && extent != Extent::Short {
+        types(session, environment, tag);
     }
 }
 
-/// The package and its tests; the environment it is installed in, if it could be.
+/// The package's tests, or some of them.
 fn package(
+    session: &mut Session,
+    interpreter: &Interpreter,
+    environment: &Environment,
+    tests: &[PathBuf],
+    options: &Options,
+) {
+    let mut command = pytest(environment, options, tests);
+    // Many of the tests wait for a moment: one more than there are processors keeps them all busy.
+    spread(&mut command, processors() + 1);
+    session.step(format!("{}: package", interpreter.tag), options.tests(), LIMIT, command);
+}
+
+/// The package's tests and nothing else, on a debug build.
+fn package_alone(
     session: &mut Session,
     tools: &Environment,
     interpreter: &Interpreter,
     options: &Options,
-) -> Option<Environment> {
-    let environment = venv::of(session, tools, interpreter)?;
-    if !builds::extension(session, tools, interpreter, &environment) {
-        return None;
+) {
+    let Some(environment) = venv::of(session, tools, interpreter) else { return };
+    if builds::extension(session, tools, interpreter, &environment) {
+        let tests = workspace::python_project().join("tests");
+        package(session, interpreter, &environment, &[tests], options);
     }
-    let mut command = pytest(&environment, options, workspace::python_project().join("tests"));
-    spread(&mut command, processors());
-    session.step(format!("{}: package", interpreter.tag), options.tests(), LIMIT, command);
-    Some(environment)
 }
 
-/// pytest on one folder; its settings stand in `pytest.ini`.
-fn pytest(environment: &Environment, options: &Options, folder: PathBuf) -> Command {
+/// pytest on folders or files; its settings stand in `pytest.ini`.
+fn pytest(environment: &Environment, options: &Options, tests: &[PathBuf]) -> Command {
     let mut command = environment.command("python");
-    command.args(["-m", "pytest", "-q", "-rfE"]).arg(folder);
+    command.args(["-m", "pytest", "-q", "-rfE"]).args(tests);
     if let Some(text) = &options.filter {
         command.args(["-k", text]);
     }

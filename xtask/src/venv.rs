@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::pythons::Interpreter;
-use crate::session::{Kind, Session};
+use crate::session::{Kind, Session, Step};
 use crate::workspace;
 
 /// What is installed for the tools.
@@ -82,18 +82,16 @@ pub(crate) fn tools(
     let installed = if maker.ensurepip {
         let mut pip = environment.command("python");
         pip.args(["-m", "ensurepip", "--default-pip"]);
-        session.step("tools: pip", Kind::Chore, LIMIT, pip)
-            && install(
-                session,
-                "tools: install",
-                environment.command("python"),
-                "requirements-tools.txt",
-            )
+        session.step("tools: pip", Kind::Chore, LIMIT, pip) && {
+            let mut pip = environment.command("python");
+            pip.args(["-m", "pip"]);
+            install(session, pip)
+        }
     } else {
         let mut pip = Command::new(&maker.executable);
         isolate(&mut pip);
         pip.args(["-m", "pip", "--python"]).arg(environment.program("python"));
-        install_with(session, "tools: install", pip, "requirements-tools.txt")
+        install(session, pip)
     };
     if !installed {
         bail!("the tools could not be installed into {}", workspace::shown(&environment.folder));
@@ -109,27 +107,46 @@ pub(crate) fn of(
     tools: &Environment,
     interpreter: &Interpreter,
 ) -> Option<Environment> {
-    let environment = Environment { folder: workspace::venv(&interpreter.tag) };
-    let stamp = Stamp::new(&environment, interpreter, TESTS);
-    if stamp.is_current() {
-        return Some(environment);
+    of_each(session, tools, &[interpreter]).remove(0)
+}
+
+/// The environments of some interpreters, filled at the same time; for each as [`of`] tells.
+pub(crate) fn of_each(
+    session: &mut Session,
+    tools: &Environment,
+    interpreters: &[&Interpreter],
+) -> Vec<Option<Environment>> {
+    let mut ready: Vec<Option<Environment>> = Vec::new();
+    let (mut to_fill, mut steps) = (Vec::new(), Vec::new());
+    for (at, interpreter) in interpreters.iter().enumerate() {
+        let environment = Environment { folder: workspace::venv(&interpreter.tag) };
+        let stamp = Stamp::new(&environment, interpreter, TESTS);
+        let name = format!("{}: environment", interpreter.tag);
+        if stamp.is_current() {
+            ready.push(Some(environment));
+        } else if let Err(error) = make(&environment.folder, interpreter) {
+            session.fail(name, format!("{error:#}"));
+            ready.push(None);
+        } else {
+            // The tools' pip fills it: an interpreter may have none, as Debian's.
+            let mut pip = tools.command("python");
+            pip.args(["-m", "pip", "--python"]).arg(environment.program("python"));
+            let command = installing(pip, "requirements-tests.txt");
+            steps.push(Step { name: name.clone(), kind: Kind::Chore, command });
+            to_fill.push((at, name, stamp));
+            ready.push(Some(environment));
+        }
     }
-    let name = format!("{}: environment", interpreter.tag);
-    if let Err(error) = make(&environment.folder, interpreter) {
-        session.fail(name, format!("{error:#}"));
-        return None;
+    for ((at, name, stamp), filled) in to_fill.into_iter().zip(session.together(LIMIT, steps)) {
+        let written = if filled { stamp.write() } else { Ok(()) };
+        if let Err(error) = &written {
+            session.fail(name, format!("{error:#}"));
+        }
+        if !filled || written.is_err() {
+            ready[at] = None;
+        }
     }
-    // The tools' pip fills it: an interpreter may have none, as Debian's.
-    let mut pip = tools.command("python");
-    pip.args(["-m", "pip", "--python"]).arg(environment.program("python"));
-    if !install_with(session, &name, pip, "requirements-tests.txt") {
-        return None;
-    }
-    if let Err(error) = stamp.write() {
-        session.fail(name, format!("{error:#}"));
-        return None;
-    }
-    Some(environment)
+    ready
 }
 
 /// An environment with nothing in it, made anew.
@@ -158,15 +175,17 @@ fn make(folder: &Path, interpreter: &Interpreter) -> anyhow::Result<()> {
     })
 }
 
-fn install(session: &mut Session, name: &str, mut python: Command, file: &str) -> bool {
-    python.args(["-m", "pip"]);
-    install_with(session, name, python, file)
+/// Installs the tools with a pip.
+fn install(session: &mut Session, pip: Command) -> bool {
+    let command = installing(pip, "requirements-tools.txt");
+    session.step("tools: install", Kind::Chore, LIMIT, command)
 }
 
-fn install_with(session: &mut Session, name: &str, mut pip: Command, file: &str) -> bool {
+/// What installs a requirements file with a pip.
+fn installing(mut pip: Command, file: &str) -> Command {
     pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
     pip.arg(workspace::root().join("xtask").join(file));
-    session.step(name, Kind::Chore, LIMIT, pip)
+    pip
 }
 
 /// Remembers in an environment what it was made from.

@@ -1,6 +1,7 @@
 """What the suites share: threads that are waited for, a look at whether one is blocked, and fresh interpreters."""
 
 import faulthandler
+import gc
 import os
 import subprocess
 import sys
@@ -19,6 +20,12 @@ STRESS = max(1, int(os.environ.get("QUELL_STRESS", "1")))
 
 #: Seconds after which something that should happen is given up.
 PATIENCE = 30.0
+
+
+def pytest_collection_finish() -> None:
+    """Collections of garbage, of which there are thousands, pass over the tests and pytest itself from here on."""
+    gc.collect()
+    gc.freeze()
 
 
 class Worker(threading.Thread):

@@ -254,7 +254,7 @@ def test_who_submits_is_interrupted(start, fast_switching):
                     if future is not None:
                         got.append(number)
 
-        disturb(start, submits, lambda: round_, Mine, 300 * STRESS)
+        disturb(start, submits, lambda: round_, Mine, 100 * STRESS)
         executor.shutdown()
     assert got and sorted(ran) == got
 

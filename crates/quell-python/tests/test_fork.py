@@ -185,7 +185,7 @@ def test_forks_in_the_middle_of_others_steps_find_queues_whole(start):
 
     workers = [start(target) for target in (getter, putter) * 2]
     try:
-        for _ in range(300 * STRESS):
+        for _ in range(100 * STRESS):
             in_child(check)
     finally:
         stop.set()

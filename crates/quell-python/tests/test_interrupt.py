@@ -411,7 +411,7 @@ def test_who_starts_threads_is_interrupted_and_not_they(start, fast_switching):
             with quell.shield():
                 _thread.start_new_thread(begun.append, (started,))
 
-    worker = disturb(start, starts, lambda: started, Mine, 1000 * STRESS)
+    worker = disturb(start, starts, lambda: started, Mine, 300 * STRESS)
     spin_until(lambda: len(begun) == started)
     assert sorted(begun) == list(range(1, started + 1))
     assert set(threading.enumerate()) <= before | {worker}

@@ -29,7 +29,7 @@ fn each_way(schedules: usize, model: impl Fn(Detection) + Send + Sync + Copy + '
 /// who is interrupted. One is sometimes late.
 #[test]
 fn philosophers() {
-    each_way(1_500, |detection| {
+    each_way(500, |detection| {
         const SEATS: usize = 4;
         set_detection(detection);
         let forks: Arc<[RawLock]> = (0..SEATS).map(|_| RawLock::new()).collect();
@@ -80,7 +80,7 @@ fn philosophers() {
 /// Locks in one order, among them one that a condition takes again: nobody is told of a deadlock.
 #[test]
 fn one_order_is_never_a_deadlock() {
-    each_way(1_500, |detection| {
+    each_way(500, |detection| {
         set_detection(detection);
         let locks = Arc::new([Lock::new(0_u32), Lock::new(0), Lock::new(0)]);
         let changed = Arc::new(Condition::new());
@@ -113,7 +113,7 @@ fn one_order_is_never_a_deadlock() {
 /// Who holds a lock waits for the end of a thread that wants it: one of the two is told, and both end.
 #[test]
 fn a_join_closes_a_circle() {
-    each_way(1_500, |detection| {
+    each_way(500, |detection| {
         set_detection(detection);
         let lock = Arc::new(RawLock::new());
         lock.lock_uninterruptible();

@@ -16,12 +16,12 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 #[test]
 fn items_go_through_a_small_queue() {
-    check(10_000, || items_go_through(Queue::bounded(1)));
+    check(2_500, || items_go_through(Queue::bounded(1)));
 }
 
 #[test]
 fn items_go_through_a_rendezvous() {
-    check(10_000, || items_go_through(Queue::rendezvous()));
+    check(2_500, || items_go_through(Queue::rendezvous()));
 }
 
 fn items_go_through(queue: Queue<u64>) {
@@ -86,7 +86,7 @@ fn items_go_through(queue: Queue<u64>) {
 fn a_lock_is_shared_by_the_interrupted() {
     for fair in [false, true] {
         model::set_fair(fair);
-        check(10_000, share_a_lock);
+        check(2_500, share_a_lock);
     }
 }
 
@@ -135,7 +135,7 @@ fn share_a_lock() {
 
 #[test]
 fn an_event_wakes_the_interrupted_and_the_others() {
-    check(10_000, || {
+    check(2_500, || {
         let event = Arc::new(Event::new());
         let handles = handles(4);
         let interrupted = Arc::new(AtomicU64::new(0));
@@ -164,8 +164,8 @@ fn an_event_wakes_the_interrupted_and_the_others() {
 /// ends the getters.
 #[test]
 fn selections_pass_items_both_ways() {
-    check(10_000, || select_both_ways([Queue::rendezvous(), Queue::rendezvous()]));
-    check(10_000, || select_both_ways([Queue::bounded(1), Queue::rendezvous()]));
+    check(2_500, || select_both_ways([Queue::rendezvous(), Queue::rendezvous()]));
+    check(2_500, || select_both_ways([Queue::bounded(1), Queue::rendezvous()]));
 }
 
 fn select_both_ways(queues: [Queue<u64>; 2]) {

@@ -81,18 +81,18 @@ fn tasks(stop: bool) {
 
 #[test]
 fn tasks_are_submitted_and_cancelled() {
-    check(10_000, || tasks(false));
+    check(2_500, || tasks(false));
 }
 
 #[test]
 fn a_pool_is_stopped_at_any_moment() {
-    check(10_000, || tasks(true));
+    check(2_500, || tasks(true));
 }
 
 /// What goes in comes out once, or the pipeline was stopped; it ends in any case.
 #[test]
 fn a_pipeline_is_closed_or_stopped() {
-    check(10_000, || {
+    check(2_500, || {
         let pass = |n: u64| {
             thread::yield_now();
             Ok::<_, std::convert::Infallible>(n)

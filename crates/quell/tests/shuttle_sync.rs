@@ -22,7 +22,7 @@ use std::task::{Context, Waker};
 fn both_ways(model: impl Fn() + Send + Sync + Copy + 'static) {
     for fair in [false, true] {
         model::set_fair(fair);
-        check(10_000, model);
+        check(2_500, model);
     }
 }
 
@@ -166,7 +166,7 @@ fn permits_are_shared_by_the_interrupted() {
 
 #[test]
 fn a_barrier_of_the_interrupted() {
-    check(10_000, || {
+    check(2_500, || {
         let rounds = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&rounds);
         let barrier = Arc::new(Barrier::with_action(3, move || {

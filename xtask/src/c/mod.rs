@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::args::Options;
 use crate::builds;
 use crate::process;
-use crate::session::{Kind, Session};
+use crate::session::{Kind, Session, Step};
 use crate::workspace;
 
 use programs::Way;
@@ -74,14 +74,17 @@ pub(crate) fn test(session: &mut Session, options: &Options) -> anyhow::Result<(
         session
             .note("valgrind is not installed: the C tests did not run under it (Debian: valgrind)");
     }
+    // Each runs one program at a time.
+    let mut steps = Vec::new();
     for (name, way) in ways {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["c-tests", way.word()]).args(&options.filter);
         if let Some(factor) = options.stress {
             command.env("QUELL_STRESS", factor.to_string());
         }
-        session.step(name, options.tests(), LIMIT, command);
+        steps.push(Step { name: name.to_owned(), kind: options.tests(), command });
     }
+    session.together(LIMIT, steps);
     Ok(())
 }
 

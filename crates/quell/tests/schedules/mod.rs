@@ -6,11 +6,16 @@ use quell::{Interrupt, Outcome, Receipt, Thread};
 use shuttle::thread;
 
 /// Uniformly random schedules, and schedules with few, randomly placed switches (Burckhardt and others, *A Randomized
-/// Scheduler with Probabilistic Guarantees of Finding Bugs*, 2010). `QUELL_SCHEDULES` says how many of each.
+/// Scheduler with Probabilistic Guarantees of Finding Bugs*, 2010). `QUELL_SCHEDULES` says how many of each, or `QUELL_STRESS` how
+/// many times the default.
 pub(crate) fn check(default: usize, model: impl Fn() + Send + Sync + Copy + 'static) {
     let schedules = match std::env::var("QUELL_SCHEDULES") {
         Ok(count) => count.parse().expect("QUELL_SCHEDULES is a whole number"),
-        Err(_) => default,
+        Err(_) => {
+            let factor = std::env::var("QUELL_STRESS")
+                .map_or(1.0, |factor| factor.parse().expect("QUELL_STRESS is a number"));
+            (default as f64 * factor) as usize
+        }
     };
     shuttle::check_random(model, schedules);
     shuttle::check_pct(model, schedules, 4);
