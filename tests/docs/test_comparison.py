@@ -19,7 +19,6 @@ import table  # noqa: E402
 OUT_OF_REACH = {"long_sum", "regex"}
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="quell.patch() is for CPython 3.11 to 3.13")
 @pytest.mark.parametrize("where", measure.WHERE)
 def test_the_first_eight_are_stopped(where: str) -> None:
     workloads = [name for name in table.COLUMNS if name not in OUT_OF_REACH]

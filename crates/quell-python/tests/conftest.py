@@ -112,15 +112,9 @@ def pool() -> Iterator[quell.ThreadPoolExecutor]:
         executor.shutdown(interrupt=True)
 
 
-# What quell.patch() does not know yet.
-UNKNOWN_TO_PATCH = sys.version_info >= (3, 14)
-
-
 @pytest.fixture
 def patched() -> Iterator[None]:
     """With all of the standard library's calls patched."""
-    if UNKNOWN_TO_PATCH:
-        pytest.skip("quell.patch() knows CPython 3.11 to 3.13")
     with quell.patch() as patch:
         assert not patch.refused
         yield

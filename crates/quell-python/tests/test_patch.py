@@ -10,9 +10,7 @@ from time import sleep as sleep_of_long_ago
 
 import pytest
 import quell
-from conftest import UNKNOWN_TO_PATCH, python, spin
-
-pytestmark = pytest.mark.skipif(UNKNOWN_TO_PATCH, reason="quell.patch() knows CPython 3.11 to 3.13")
+from conftest import python, spin
 
 LOCK_OF_LONG_AGO = threading.Lock()
 ACQUIRE_OF_LONG_AGO = LOCK_OF_LONG_AGO.acquire

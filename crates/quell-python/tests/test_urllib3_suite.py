@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import quell
-from conftest import STRESS, UNKNOWN_TO_PATCH
+from conftest import STRESS
 
 NAME = "urllib3-2.8.0"
 DIGEST = "63bf2ead4c879426ebf22ef2a781eeb4aa3b4ae798a0435506f8687fd5bb9b63"
@@ -32,7 +32,6 @@ UNDECIDED = (
 )
 
 pytestmark = [
-    pytest.mark.skipif(UNKNOWN_TO_PATCH, reason="quell.patch() knows CPython 3.11 to 3.13"),
     pytest.mark.skipif(
         sys.version_info[:2] != (3, 13) and STRESS == 1,
         reason="on one version, without QUELL_STRESS",

@@ -83,7 +83,8 @@ class Patch:
     def undo(self) -> None:
         """Take it back. What was there before comes back, unless another `patch` wants it replaced as well.
 
-        A thread that is inside one of the functions stays in it, and can be interrupted there. A second call does nothing.
+        A thread that is inside one of the functions stays in it, and can be interrupted there; but one that waits for a lock of
+        CPython 3.14 or for a SimpleQueue goes on in the original. A second call does nothing.
         """
         names, self._names = self._names, []
         if self in _active:

@@ -1,6 +1,6 @@
 //! `_thread.lock` and `_thread.RLock`: what `threading` is made of.
 //!
-//! Both are a semaphore and a note of who has it. All waiting is here: `Condition`, `Event`, `Semaphore`, `Barrier`, `queue.Queue`,
+//! Both are a semaphore and a note of who has it; from 3.14 on, a [mutex](super::mutex) and such a note. All waiting is here: `Condition`, `Event`, `Semaphore`, `Barrier`, `queue.Queue`,
 //! futures, and up to 3.12 `Thread.join` acquire a lock in the end.
 //!
 //! An acquire that was interrupted tries once more before it raises, with the GIL held: if the lock has been released by then,
@@ -15,6 +15,7 @@ use quell::syscall::CSemaphore;
 
 use super::call::Call;
 use super::held;
+use super::mutex;
 use super::site::loaded;
 use super::watched::Watched;
 use crate::cpython::frame::Frame;
@@ -29,8 +30,8 @@ use crate::primitives::wait::Patience;
 // Where the fields are, on every version that is patched: after the object header; verified before use.
 const SEMAPHORE: usize = 16;
 const LOCK_LOCKED: usize = 32;
-const RLOCK_OWNER: usize = 24;
-const RLOCK_COUNT: usize = 32;
+pub(super) const RLOCK_OWNER: usize = 24;
+pub(super) const RLOCK_COUNT: usize = 32;
 
 /// `lock.acquire(blocking=True, timeout=-1)` and its other name.
 pub(super) fn acquire(py: Python<'_>, call: &Call) -> PyResult<Obj> {
@@ -50,6 +51,9 @@ fn acquire_by(py: Python<'_>, call: &Call, entered: bool) -> PyResult<Obj> {
         }
         return Ok(answer);
     };
+    if cfg!(Py_3_14) {
+        return mutex::take(py, call, patience, false);
+    }
     let taken = take(py, call.slf, patience);
     if taken.is_err() && joins() {
         let me = ThreadState::current().ident();
@@ -105,6 +109,9 @@ pub(super) fn acquire_again(py: Python<'_>, call: &Call) -> PyResult<Obj> {
         }
         return Ok(answer);
     };
+    if cfg!(Py_3_14) {
+        return mutex::take(py, call, patience, true);
+    }
     if !take_again(py, call.slf, patience)? {
         return Ok(answer(py, false));
     }
@@ -125,7 +132,7 @@ pub(super) fn take_back(py: Python<'_>, lock: Obj, owner: u64, count: u64) -> Py
 }
 
 /// Notes in an RLock whose it is.
-fn own(lock: Obj, owner: u64, count: u64) {
+pub(super) fn own(lock: Obj, owner: u64, count: u64) {
     // SAFETY: as in `acquire`.
     unsafe {
         let base = lock.cast::<u8>();
@@ -154,7 +161,7 @@ fn is_true(answer: Obj) -> bool {
     answer == unsafe { ffi::Py_True() }
 }
 
-fn answer(_py: Python<'_>, value: bool) -> Obj {
+pub(super) fn answer(_py: Python<'_>, value: bool) -> Obj {
     // SAFETY: attached.
     unsafe { boolean(value) }
 }
@@ -228,6 +235,9 @@ unsafe fn number_of_thread(thread: Obj) -> u64 {
 
 /// Whether locks are laid out as this file says: looked at in two of them as they are acquired and released.
 pub(super) fn verify(py: Python<'_>) -> PyResult<bool> {
+    if cfg!(Py_3_14) {
+        return mutex::verify(py);
+    }
     if !CSemaphore::is_known() {
         return Ok(false);
     }

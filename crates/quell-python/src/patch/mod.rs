@@ -28,7 +28,10 @@ mod descriptors;
 mod file_locks;
 pub(crate) mod held;
 mod input;
+mod line;
 mod lock;
+#[cfg_attr(not(Py_3_14), allow(dead_code, reason = "locks are semaphores there"))]
+mod mutex;
 mod onset;
 mod processes;
 mod select;
@@ -40,6 +43,7 @@ mod sockets;
 mod table;
 mod threads;
 mod tls;
+mod told;
 mod transfers;
 mod wait;
 mod watched;
@@ -65,7 +69,7 @@ struct Report {
 
 /// Whether anything can be replaced here.
 fn is_known() -> bool {
-    cfg!(all(Py_3_11, not(Py_3_14), target_os = "linux")) && crate::cpython::layout::verify()
+    cfg!(all(Py_3_11, not(Py_3_15), target_os = "linux")) && crate::cpython::layout::verify()
 }
 
 /// Replaces these, or notes that they are to be replaced when their module is loaded.
@@ -186,7 +190,7 @@ type Answer = (Vec<&'static str>, Vec<&'static str>, Vec<(&'static str, &'static
 fn _patch(py: Python<'_>, names: Vec<String>, exclude: Vec<String>) -> PyResult<Answer> {
     if !is_known() {
         return Err(PyRuntimeError::new_err(
-            "quell.patch() does not know this interpreter: it knows CPython 3.11 to 3.13 on Linux",
+            "quell.patch() does not know this interpreter: it knows CPython 3.11 to 3.14 on Linux",
         ));
     }
     let report = replace(py, &choose(&names, &exclude)?)?;
@@ -202,6 +206,8 @@ fn _unpatch(py: Python<'_>, names: Vec<String>) -> PyResult<Vec<&'static str>> {
             left.push(site.name);
         }
     }
+    // Who waits for one of these to tell looks whether it still does.
+    told::with(py, line::Line::tell_all);
     watch_imports(py)?;
     held::update(py)?;
     Ok(left)
@@ -225,7 +231,7 @@ pub fn with_the_first_thread(py: Python<'_>, told: fn(u64)) -> PyResult<()> {
 /// In the child of a fork: forgets the threads that are not there.
 pub(crate) fn after_fork(py: Python<'_>) {
     held::after_fork(py);
-    simple_queue::after_fork(py);
+    told::with(py, |line| line.after_fork());
     threads::after_fork(py);
     attempt::after_fork(py);
 }

@@ -1,6 +1,8 @@
 //! All that can be replaced.
 
 use super::call::Given;
+#[cfg(Py_3_14)]
+use super::mutex;
 use super::site::{Entries, Site, Threads, site};
 use super::{attempt, clock, descriptors, file_locks, input, lock, processes, select, sem_lock};
 use super::{signals, simple_queue, sockets, threads, tls, transfers};
@@ -9,9 +11,9 @@ use crate::primitives::call::Obj;
 /// Groups, the modules they are of, and in these: in which threads, what users call it, its path, the body.
 macro_rules! sites {
     ($($group:literal in $module:literal {
-        $($threads:ident $name:literal = $path:literal, $body:path;)*
+        $($(#[$when:meta])* $threads:ident $name:literal = $path:literal, $body:path;)*
     })*) => {
-        &[$($(site!($group, $name, $module, $path, $threads, $body),)*)*]
+        &[$($($(#[$when])* site!($group, $name, $module, $path, $threads, $body),)*)*]
     };
 }
 
@@ -27,6 +29,19 @@ pub(super) static SITES: &[&Site] = sites! {
         All "Lock.locked" = "LockType.locked", lock::locked;
         Watched "RLock.acquire" = "RLock.acquire", lock::acquire_again;
         Watched "RLock.__enter__" = "RLock.__enter__", lock::acquire_again;
+        // A lock of 3.14 tells whom it is released for.
+        #[cfg(Py_3_14)]
+        All "Lock.release" = "LockType.release", mutex::release;
+        #[cfg(Py_3_14)]
+        All "Lock.release_lock" = "LockType.release_lock", mutex::release;
+        #[cfg(Py_3_14)]
+        All "Lock.__exit__" = "LockType.__exit__", mutex::release;
+        #[cfg(Py_3_14)]
+        All "RLock.release" = "RLock.release", mutex::release_again;
+        #[cfg(Py_3_14)]
+        All "RLock.__exit__" = "RLock.__exit__", mutex::release_again;
+        #[cfg(Py_3_14)]
+        All "RLock._release_save" = "RLock._release_save", mutex::release_save;
         All "Thread.start" = "start_joinable_thread", threads::start;
         Watched "Thread.join" = "_ThreadHandle.join", threads::join;
     }
