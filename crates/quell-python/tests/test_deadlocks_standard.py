@@ -345,6 +345,7 @@ def test_notes_end_with_detection_and_with_the_patch() -> None:
         assert quell.threads()[0].holds == ()
         held.release()
         quell.set_detection("off")
+    quell.unpatch()
 
 
 def test_locks_that_are_dropped_while_held_are_not_kept() -> None:
