@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::bench;
 use crate::builds::{self, LIMIT};
 use crate::c;
-use crate::licences;
 use crate::links;
 use crate::pythons::{self, Interpreter};
 use crate::session::{Kind, Session, Step};
@@ -66,6 +65,7 @@ pub(crate) fn run(session: &mut Session) -> anyhow::Result<()> {
         pyright.arg("--project").arg(workspace::python_project());
         checks.push(check(format!("pyright, as on {version}"), pyright));
     }
+    checks.extend(tools::DENY.installation());
     session.together(LIMIT, checks);
     dependencies(session);
     Ok(())
@@ -127,15 +127,10 @@ fn other_systems(session: &mut Session) -> Vec<Step> {
     checks
 }
 
-/// Licences, sources and versions of dependencies; known vulnerabilities where their database can be fetched. By cargo-deny where
-/// it is installed, which takes longer to build than all the other checks together; without it the licences and sources at least.
+/// Licences, sources and versions of dependencies; known vulnerabilities where their database can be fetched.
 fn dependencies(session: &mut Session) {
     if tools::DENY.find().is_none() {
-        session.check("licences and sources", licences::check);
-        session.note(
-            "cargo-deny is not installed: licences and sources of dependencies were checked, but neither their versions nor known \
-             vulnerabilities; `cargo xtask tools` installs it",
-        );
+        // That it could not be installed has been said.
         return;
     }
     let deny = |arguments: &[&str]| -> Option<Command> {

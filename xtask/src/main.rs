@@ -13,7 +13,6 @@ mod bench;
 mod builds;
 mod c;
 mod counts;
-mod licences;
 mod links;
 mod lint;
 mod process;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::session::{Kind, Session};
+use crate::session::{Kind, Session, Step};
 use crate::workspace;
 
 /// A minute or two on two cores; more where the network is slow.
@@ -41,18 +41,26 @@ impl Tool {
         Some(command)
     }
 
-    /// Installs it into `target/tools` unless it is here. Without optimisation: it runs for seconds, and is built in a
-    /// quarter of the time.
+    /// Installs it unless it is here.
     pub(crate) fn install(self, session: &mut Session) -> bool {
+        match self.installation() {
+            Some(Step { name, kind, command }) => session.step(name, kind, LIMIT, command),
+            None => true,
+        }
+    }
+
+    /// What installs it into `target/tools`, unless it is here. Without optimisation: it runs for seconds, and is built in a
+    /// quarter of the time.
+    pub(crate) fn installation(self) -> Option<Step> {
         if self.find().is_some() {
-            return true;
+            return None;
         }
         let mut command = Command::new("cargo");
         command.args(["install", "--quiet", "--locked", "--debug", "--version", self.version]);
         command.arg("--root").arg(workspace::tools());
         command.arg("--target-dir").arg(workspace::target_of("tools"));
         command.arg(self.package);
-        session.step(format!("install {}", self.package), Kind::Chore, LIMIT, command)
+        Some(Step { name: format!("install {}", self.package), kind: Kind::Chore, command })
     }
 }
 
