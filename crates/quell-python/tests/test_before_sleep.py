@@ -114,6 +114,30 @@ def test_an_interrupt(shim: Path, wait: str) -> None:
     )
 
 
+@each_wait
+def test_a_signal(shim: Path, wait: str) -> None:
+    # Its handler runs in that moment, and wakes nobody: the thread looks again by itself.
+    run(
+        shim,
+        f"""
+        def stop(*_):
+            raise Stop
+        signal.signal(signal.SIGALRM, stop)
+        sent = []
+        def send():
+            if not sent:
+                signal.pthread_kill(main.ident, signal.SIGALRM)
+                sent.append(time.monotonic())
+        try:
+            hold(lambda: {wait}, send)
+        except Stop:
+            assert time.monotonic() - sent[0] >= 0.04, "it was seen before the sleep"
+        else:
+            raise SystemError("not handled")
+        """,
+    )
+
+
 @pytest.mark.parametrize(
     ("wait", "event"),
     [

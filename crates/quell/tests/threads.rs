@@ -223,6 +223,21 @@ fn a_nudge_ends_no_other_wait() {
     assert!(matches!(ended, Err(quell::WaitError::Signalled)));
 }
 
+#[test]
+fn a_wait_looks_again_when_it_is_time() {
+    let soon = || Instant::now() + Duration::from_millis(5);
+    let (event, at) = (Event::new(), soon());
+    let ended = event.wait_with(&Wait { look_again: Some(at), ..Wait::new().signals() });
+    assert!(matches!(ended, Err(quell::WaitError::Signalled)));
+    assert!(Instant::now() >= at);
+    // A deadline that is earlier counts, and who does not ask for signals is not told.
+    let past = Some(Instant::now());
+    let wait = Wait { look_again: Some(soon()), deadline: past, ..Wait::new().signals() };
+    assert!(matches!(event.wait_with(&wait), Err(quell::WaitError::TimedOut)));
+    let wait = Wait { look_again: past, deadline: Some(soon()), ..Wait::new() };
+    assert!(matches!(event.wait_with(&wait), Err(quell::WaitError::TimedOut)));
+}
+
 /// A grant that has come is returned; the interrupt stays pending in any case.
 #[test]
 fn a_wait_may_leave_the_interrupt_pending() {

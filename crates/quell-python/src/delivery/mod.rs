@@ -40,7 +40,7 @@ mod unraisable;
 pub(crate) mod want;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
@@ -343,12 +343,36 @@ impl Me<'_> {
 
 /// How the calling thread may wait: not for interrupts while a hold is not covered, and with an eye on signals in the
 /// main thread. (With an eye on nudges everywhere while deadlocks are looked for.)
-pub fn wait_options(py: Python<'_>, deadline: Option<Instant>) -> PyResult<Wait> {
+pub fn wait_options(
+    py: Python<'_>,
+    deadline: Option<Instant>,
+    looks: &mut Looks,
+) -> PyResult<Wait> {
     let record = Record::current(py);
     let interruptible = holds::covered(py, record)? && !swallow::would_swallow(py, record);
     // The thread that would end the wait needs the GIL, which takes longer to come by than a moment's look.
-    let signals = signal::runs_handlers() || want::is_detecting();
-    Ok(Wait { deadline, interruptible, signals, at_once: true, ..Wait::new() })
+    let handles = signal::runs_handlers();
+    let signals = handles || want::is_detecting();
+    let look_again = if handles { looks.next() } else { None };
+    Ok(Wait { deadline, interruptible, signals, look_again, at_once: true, ..Wait::new() })
+}
+
+/// When a wait of the main thread looks whether there is a signal to be handled. A handler of CPython's wakes nobody: it ends a
+/// sleep with EINTR, and if it runs in the moment before the sleep, between the GIL's release and the system call, that is not
+/// seen. So the thread looks again after [`FIRST`](Self::FIRST), and then each time when as long again has passed: a signal in that
+/// moment is handled by then, and a wait of any length is disturbed a few times only.
+#[derive(Default)]
+pub struct Looks(u32);
+
+impl Looks {
+    /// Before it a wait is not disturbed at all.
+    const FIRST: Duration = Duration::from_millis(50);
+
+    fn next(&mut self) -> Option<Instant> {
+        let pause = Self::FIRST.checked_mul(1 << self.0)?;
+        self.0 = (self.0 + 1).min(31);
+        Instant::now().checked_add(pause)
+    }
 }
 
 /// What a call of the standard library is to do about an interrupt that has ended it.

@@ -191,9 +191,11 @@ pub(crate) fn block_for<T: Send>(
     mut operation: impl FnMut(&Wait) -> Result<T, WaitError> + Send,
 ) -> PyResult<Option<T>> {
     let number = want::next_number();
+    let mut looks = delivery::Looks::default();
     loop {
         // An interrupt stays pending until this thread has the GIL again: who sees the want then knows that it is about to end.
-        let wait = Wait { leave_pending: true, ..delivery::wait_options(py, deadline)? };
+        let wait =
+            Wait { leave_pending: true, ..delivery::wait_options(py, deadline, &mut looks)? };
         if want::is_detecting() {
             deadlock::look(py, &what, &wait, want::may_fail(&wait), number)?;
         }

@@ -189,12 +189,13 @@ impl<W: Copy> Waiters<W> {
         let mut raised = occasion.joined().err();
         let deadline = patience.deadline();
         let mut expired = patience == Patience::Try;
+        let mut looks = delivery::Looks::default();
         let interrupt = loop {
             if waiter.told.get().is_some() || (expired || raised.is_some()) && occasion.may_leave()
             {
                 break None;
             }
-            let wait = match delivery::wait_options(py, deadline.filter(|_| !expired)) {
+            let wait = match delivery::wait_options(py, deadline.filter(|_| !expired), &mut looks) {
                 Ok(wait) => Wait {
                     interruptible: wait.interruptible && occasion.may_leave(),
                     signals: wait.signals && raised.is_none(),

@@ -26,6 +26,8 @@ pub(crate) fn block(
         return Ok(());
     }
     let interruptible = wait.interruptible && local(|l| l.shield()) == 0;
+    let look_again =
+        wait.look_again.filter(|&at| wait.signals && wait.deadline.is_none_or(|end| at < end));
     let awake = Blocked::enter(me);
     let mut why = Parked::Woken;
     loop {
@@ -72,7 +74,14 @@ pub(crate) fn block(
             }
             break;
         }
-        why = me.parker().park(wait.deadline);
+        why = match look_again {
+            // Earlier than the deadline.
+            Some(at) => match me.parker().park(Some(at)) {
+                Parked::TimedOut => Parked::Signalled,
+                why => why,
+            },
+            None => me.parker().park(wait.deadline),
+        };
     }
     // `leave` lost: it is being done, and nothing else counts.
     while !done() {

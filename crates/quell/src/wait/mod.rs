@@ -119,6 +119,10 @@ pub struct Wait {
     /// Whether a signal handler that ran in this thread, or a [`nudge`](crate::Thread::nudge), ends the wait with
     /// [`WaitError::Signalled`]. For embedders that have signal handlers of their own to run.
     pub signals: bool,
+    /// When a wait with `signals` ends with [`WaitError::Signalled`] though none was seen. A signal handler may have run in the
+    /// last moment before the sleep, where nobody sees it: an embedder that looks again after a while misses none for longer.
+    /// System calls do not look again.
+    pub look_again: Option<Instant>,
     /// Whether to sleep at once, without first looking for a moment if the wait is over before it has begun. For embedders
     /// whose threads take turns: while this one looks, the one that would end the wait may not get its turn.
     pub at_once: bool,
@@ -135,6 +139,7 @@ impl Wait {
             deadline: None,
             interruptible: true,
             signals: false,
+            look_again: None,
             at_once: false,
             leave_pending: false,
         }
@@ -178,8 +183,8 @@ pub enum WaitError {
     TimedOut,
     /// The thread was interrupted.
     Interrupted(Interrupted),
-    /// A signal handler ran in the thread, or it was nudged, and the wait had asked to know. Or an interrupt is pending, and
-    /// the wait leaves it so.
+    /// A signal handler ran in the thread, or it was nudged, or it is time to [look again](Wait::look_again), and the wait had
+    /// asked to know. Or an interrupt is pending, and the wait leaves it so.
     Signalled,
     /// It could never have ended: who holds what it waits for waits for this thread. Only with
     /// [detection](crate::deadlock) on.
