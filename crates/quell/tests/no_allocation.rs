@@ -2,7 +2,7 @@
 
 #![cfg(not(any(quell_loom, quell_shuttle)))]
 
-use quell::{Barrier, Condition, Event, Lock, Queue, RLock, Semaphore, Wait, thread};
+use quell::{Barrier, Condition, Event, Lock, Queue, Semaphore, Wait, thread};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -125,5 +125,5 @@ fn a_lock_is_small() {
     assert_eq!(size_of::<Lock<()>>(), 16);
     assert_eq!(size_of::<Event>(), 16);
     assert_eq!((size_of::<Condition>(), size_of::<Semaphore>()), (16, 16));
-    assert!(size_of::<RLock<()>>() <= 32);
+    assert!(size_of::<quell::RLock<()>>() <= 32);
 }

@@ -91,6 +91,29 @@ pub(crate) mod generation {
     }
 }
 
+/// The parkers that the child's thread goes on to use, its own and the monitor's, held while the copy is made. Those of the
+/// futex form have nothing to hold.
+#[cfg(all(unix, not(quell_futex), not(any(quell_loom, quell_shuttle))))]
+mod parkers {
+    use crate::park::Held;
+    use std::cell::Cell;
+
+    thread_local! {
+        static HELD: Cell<Vec<Held<'static>>> = const { Cell::new(Vec::new()) };
+    }
+
+    pub(super) fn hold() {
+        let mut held = vec![crate::monitor::hold_parker()];
+        held.extend(crate::thread::hold_parker());
+        // A thread that is ending has no place to keep them, and lets go of them at once.
+        let _ = HELD.try_with(|place| place.set(held));
+    }
+
+    pub(super) fn release() {
+        let _ = HELD.try_with(Cell::take);
+    }
+}
+
 /// Installs the handlers, once.
 #[cfg(all(unix, not(any(quell_loom, quell_shuttle))))]
 pub(crate) fn install() {
@@ -103,12 +126,17 @@ pub(crate) fn install() {
         crate::thread::hold_all();
         crate::monitor::hold();
         crate::deadlock::hold();
+        // Last: under a parker's lock nothing else is locked.
+        #[cfg(not(quell_futex))]
+        parkers::hold();
     }
     extern "C" fn parent() {
         release();
         keep::release();
     }
     fn release() {
+        #[cfg(not(quell_futex))]
+        parkers::release();
         crate::deadlock::release();
         crate::monitor::release();
         crate::thread::release_all();

@@ -195,6 +195,12 @@ pub(crate) fn release() {
     MONITOR.timers.release();
 }
 
+/// Before fork, where a parker can be in the middle of something.
+#[cfg(all(unix, not(quell_futex)))]
+pub(crate) fn hold_parker() -> crate::park::Held<'static> {
+    MONITOR.timers.hold_parker()
+}
+
 /// In the child: the thread is gone; the next [`at`] starts another.
 pub(crate) fn forget_thread() {
     MONITOR.running.store(false, Relaxed);

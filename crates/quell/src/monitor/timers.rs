@@ -215,6 +215,11 @@ impl Timers {
         self.shards.iter().for_each(|shard| shard.state.raw().lock());
     }
 
+    #[cfg(all(unix, not(quell_futex), not(any(quell_loom, quell_shuttle))))]
+    pub(super) fn hold_parker(&self) -> crate::park::Held<'_> {
+        self.parker.hold()
+    }
+
     /// After fork, in both processes.
     #[cfg(not(any(quell_loom, quell_shuttle)))]
     pub(crate) fn release(&self) {

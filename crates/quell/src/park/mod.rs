@@ -34,6 +34,8 @@ mod short;
 pub(crate) use burst::{Burst, BurstGuard};
 #[cfg(quell_futex)]
 pub(crate) use futex::Parker;
+#[cfg(all(unix, not(quell_futex), not(any(quell_loom, quell_shuttle))))]
+pub(crate) use portable::Held;
 #[cfg(not(quell_futex))]
 pub(crate) use portable::Parker;
 #[cfg(all(quell_futex, any(quell_loom, quell_shuttle)))]

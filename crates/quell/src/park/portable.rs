@@ -14,6 +14,12 @@ pub(crate) struct Parker {
     wake: Condvar,
 }
 
+/// A parker that stands still.
+#[cfg(all(unix, not(any(quell_loom, quell_shuttle))))]
+pub(crate) struct Held<'a> {
+    _state: std::sync::MutexGuard<'a, State>,
+}
+
 struct State {
     token: bool,
     #[cfg(any(quell_loom, quell_shuttle))]
@@ -72,6 +78,12 @@ impl Parker {
     pub(crate) fn unpark(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).token = true;
         self.wake.notify_one();
+    }
+
+    /// For a fork: while what this returns lives, nobody is in the middle of anything here.
+    #[cfg(all(unix, not(any(quell_loom, quell_shuttle))))]
+    pub(crate) fn hold(&self) -> Held<'_> {
+        Held { _state: self.state.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
     /// Models only: the owner's deadline passes now.

@@ -98,6 +98,17 @@ pub(crate) fn registered<R>(f: impl FnOnce(&Thread) -> R) -> Option<R> {
     Some(f(&thread))
 }
 
+/// Before fork, where a parker can be in the middle of something: the calling thread's, if it has one.
+#[cfg(all(unix, not(quell_futex), not(any(quell_loom, quell_shuttle))))]
+pub(crate) fn hold_parker() -> Option<crate::park::Held<'static>> {
+    registered(|thread| {
+        let held = thread.parker().hold();
+        // SAFETY: only the lifetime is changed. The thread's record lives until its thread-locals are destroyed, and this goes
+        // into another of them, to be taken out when `fork` returns.
+        unsafe { std::mem::transmute::<crate::park::Held<'_>, crate::park::Held<'static>>(held) }
+    })
+}
+
 /// The current thread. A thread that quell does not know is registered by this.
 ///
 /// ```

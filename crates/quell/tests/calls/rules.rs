@@ -17,19 +17,21 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 /// Runs `call` so often in a thread that is interrupted all the time, at random moments, until it has succeeded `rounds`
 /// times; `provide(n)` sees to it, in this thread, that the `n`th can. `call` is told how often it has succeeded, and says
-/// whether it has now.
+/// whether it has now. Returns how many rounds that took: more, if none was interrupted in so many.
 fn raced(
     rounds: u64,
     mut provide: impl FnMut(u64),
     mut call: impl FnMut(u64, &Wait) -> Result<(), CallError> + Send + 'static,
-) {
+) -> u64 {
     calls::install();
     let succeeded = Arc::new(AtomicU64::new(0));
+    // How many rounds there are, once that is known.
+    let all = Arc::new(AtomicU64::new(u64::MAX));
     let target = {
-        let succeeded = Arc::clone(&succeeded);
+        let (succeeded, all) = (Arc::clone(&succeeded), Arc::clone(&all));
         thread::spawn(move || {
-            let mut interrupted = 0;
-            for round in 0..rounds {
+            let (mut interrupted, mut round) = (0, 0);
+            loop {
                 loop {
                     match call(round, &Wait::new()) {
                         Ok(()) => break,
@@ -37,9 +39,16 @@ fn raced(
                         other => panic!("round {round}: {other:?}"),
                     }
                 }
-                succeeded.fetch_add(1, SeqCst);
+                round += 1;
+                let done = round >= rounds && interrupted > 0;
+                if done {
+                    all.store(round, SeqCst);
+                }
+                succeeded.store(round, SeqCst);
+                if done {
+                    break;
+                }
             }
-            interrupted
         })
     };
     // One at a time, so that the call begins between two of them.
@@ -54,7 +63,10 @@ fn raced(
         }
     });
     let mut random = Random::new(rounds);
-    for round in 0..rounds {
+    let mut round = 0;
+    // If the target has panicked, nothing waits.
+    while round < all.load(SeqCst) && (target.thread().is_alive() || succeeded.load(SeqCst) > round)
+    {
         for _ in 0..random.below(3000) {
             std::hint::spin_loop();
         }
@@ -62,10 +74,11 @@ fn raced(
         while succeeded.load(SeqCst) <= round && target.thread().is_alive() {
             std::thread::yield_now();
         }
+        round += 1;
     }
-    let interrupted = target.join().unwrap();
+    target.join().unwrap();
     disturber.join().unwrap();
-    assert!(interrupted > 0, "nothing was tried");
+    round
 }
 
 /// A message with a number comes whole, once, and in order.
@@ -139,9 +152,8 @@ fn gives_nothing(
     let (here, there) = messages();
     let mut expected = 0_u64;
     // Full but for the first.
-    let rounds = stress(2_000);
-    raced(
-        rounds,
+    let rounds = raced(
+        stress(2_000),
         |_| {
             let mut bytes = [0; 16];
             // SAFETY: the kernel writes into the bytes.
