@@ -125,6 +125,19 @@ def test_one_that_has_ended_with_a_lock_in_hand(start: Start) -> None:
     assert not [t for t in quell.threads() if t.state == "finished"]
 
 
+def test_who_left_a_lock_is_known_after_many_others(start: Start) -> None:
+    lock = quell.Lock()
+    start(lock.acquire).done()
+    # Whose records are given up when there are twice as many.
+    for _ in range(300):
+        start(quell.checkpoint).done()
+    waiter = start(lock.acquire)
+    assert "which has ended" in repr(waits(waiter))
+    lock.release()
+    waiter.done()
+    lock.release()
+
+
 # ---- waits
 
 

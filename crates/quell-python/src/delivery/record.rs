@@ -367,7 +367,8 @@ pub(super) fn holder(py: Python<'_>, key: *const ()) -> Option<Arc<Record>> {
     })
 }
 
-/// Drops the records of threads that have ended, each time the table has doubled.
+/// Drops the records of threads that have ended, each time the table has doubled. One that has left a lock held says who did, as
+/// long as the lock is there and held.
 fn sweep(py: Python<'_>) {
     const FEW: usize = 64;
     let gone: Vec<_> = RECORDS.with(py, |records| {
@@ -377,8 +378,9 @@ fn sweep(py: Python<'_>) {
         }
         let living: HashSet<u64> = ThreadState::all().map(ThreadState::id).collect();
         let ended = |id: &u64, record: &mut Arc<Record>| {
-            let running = record.state(py, |s| s.adopted) && record.thread.is_alive();
-            !running && !living.contains(id)
+            let (adopted, holds) = record.state(py, |s| (s.adopted, !s.holds.is_empty()));
+            let running = adopted && record.thread.is_alive();
+            !running && !holds && !living.contains(id)
         };
         records.extract_if(ended).collect()
     });
