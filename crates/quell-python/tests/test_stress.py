@@ -386,7 +386,7 @@ def test_queue_operations_in_running_code_lose_nothing(start):
     count = 1000 * STRESS
     q, got = quell.Queue(), []
     raised = [0]
-    stop = threading.Event()
+    stop, inside = threading.Event(), threading.Event()
 
     def victim():
         while not stop.is_set():
@@ -400,11 +400,13 @@ def test_queue_operations_in_running_code_lose_nothing(start):
     def guarded():
         while True:
             try:
+                inside.set()
                 return victim()
             except Mine:
                 raised[0] += 1
 
     worker = start(guarded)
+    assert inside.wait(PATIENCE)
     for i in range(count):
         q.put(2 * i)
         receipt = quell.interrupt(worker, Mine)
