@@ -147,7 +147,7 @@ pub(super) fn owner(lock: Obj) -> u64 {
     unsafe { read(lock.cast(), RLOCK_OWNER) }
 }
 
-/// Whether somebody has a lock of this kind.
+/// Whether somebody has a lock of this kind, as it is laid out up to 3.13: on 3.14 nobody asks (`held::is_watching`).
 pub(super) fn is_held(lock: Obj, kind: Kind) -> bool {
     match kind {
         Kind::StandardRLock => owner(lock) != 0,
