@@ -57,25 +57,31 @@ pub(crate) fn wheel(
     interpreter: &Interpreter,
     folder: &Path,
 ) -> Option<PathBuf> {
-    let before = wheels(folder);
-    let step = wheel_step(tools, interpreter, folder);
-    let built = session.step(step.name, step.kind, LIMIT, step.command);
-    built.then(|| newest(session, interpreter, folder, &before)).flatten()
+    wheels_into(session, tools, &[(interpreter, folder.to_owned())]).remove(0)
 }
 
-/// Builds the wheels for some interpreters at the same time, as each has a folder of its own: a crate is compiled on one
-/// processor for the most part.
+/// Builds the wheels that the tests of some interpreters install.
 pub(crate) fn wheels_together(
     session: &mut Session,
     tools: &Environment,
     interpreters: &[&Interpreter],
 ) -> Vec<Option<PathBuf>> {
-    let folders: Vec<_> = interpreters.iter().map(|python| wheels_of(python)).collect();
-    let before: Vec<_> = folders.iter().map(|folder| wheels(folder)).collect();
-    let wanted = interpreters.iter().zip(&folders);
-    let steps = wanted.map(|(interpreter, folder)| wheel_step(tools, interpreter, folder));
+    let wanted: Vec<_> =
+        interpreters.iter().map(|interpreter| (*interpreter, wheels_of(interpreter))).collect();
+    wheels_into(session, tools, &wanted)
+}
+
+/// Builds wheels for interpreters, each into its folder, at the same time, as each has a target folder of its own: a crate is compiled
+/// on one processor for the most part. For each as [`wheel`] tells.
+fn wheels_into(
+    session: &mut Session,
+    tools: &Environment,
+    wanted: &[(&Interpreter, PathBuf)],
+) -> Vec<Option<PathBuf>> {
+    let before: Vec<_> = wanted.iter().map(|(_, folder)| wheels(folder)).collect();
+    let steps = wanted.iter().map(|(interpreter, folder)| wheel_step(tools, interpreter, folder));
     let built = session.together(LIMIT, steps.collect());
-    let each = interpreters.iter().zip(&folders).zip(&before).zip(built);
+    let each = wanted.iter().zip(&before).zip(built);
     each.map(|(((interpreter, folder), before), built)| {
         built.then(|| newest(session, interpreter, folder, before)).flatten()
     })

@@ -8,6 +8,7 @@ import json
 import sys
 import threading
 import unittest
+from collections.abc import Callable
 
 
 class Outcomes(unittest.TestResult):
@@ -39,6 +40,24 @@ class Outcomes(unittest.TestResult):
         self.all[test.id()] = "skipped"
 
 
+def run_in_a_thread(
+    mode: str, answer: str, run: Callable[[], object], outcomes: dict[str, str]
+) -> None:
+    """Has a thread run the tests, the calls patched if the mode says so, and writes what became of them."""
+    if mode == "patched":
+        import quell
+
+        patch = quell.patch()
+        assert not patch.refused
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if mode == "patched":
+        assert all(p.replaced for p in quell.patchable() if p.name in patch.replaced)
+    with open(answer, "w") as file:
+        json.dump(outcomes, file)
+
+
 def main() -> None:
     mode, answer, *modules = sys.argv[1:]
     from test import support
@@ -46,23 +65,12 @@ def main() -> None:
     # What goes beyond this machine is left out.
     support.use_resources = []
     support.verbose = 0
-    if mode == "patched":
-        import quell
-
-        patch = quell.patch()
-        assert not patch.refused
     outcomes = Outcomes()
 
     def run() -> None:
         unittest.defaultTestLoader.loadTestsFromNames(modules).run(outcomes)
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if mode == "patched":
-        assert all(p.replaced for p in quell.patchable() if p.name in patch.replaced)
-    with open(answer, "w") as file:
-        json.dump(outcomes.all, file)
+    run_in_a_thread(mode, answer, run, outcomes.all)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ patched, and writes what became of each test.
     suite_in_a_thread.py (plain | patched) ANSWER PYTEST-ARGUMENT...
 """
 
-import json
 import sys
-import threading
 
 import pytest
+from in_a_thread import run_in_a_thread
 
 
 class Outcomes:
@@ -24,19 +23,8 @@ class Outcomes:
 
 def main() -> None:
     mode, answer, *arguments = sys.argv[1:]
-    if mode == "patched":
-        import quell
-
-        patch = quell.patch()
-        assert not patch.refused
     outcomes = Outcomes()
-    thread = threading.Thread(target=pytest.main, args=[arguments, [outcomes]])
-    thread.start()
-    thread.join()
-    if mode == "patched":
-        assert all(p.replaced for p in quell.patchable() if p.name in patch.replaced)
-    with open(answer, "w") as file:
-        json.dump(outcomes.all, file)
+    run_in_a_thread(mode, answer, lambda: pytest.main(arguments, [outcomes]), outcomes.all)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ use std::time::Duration;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyBool;
 
 use super::call::Call;
 use super::line::{self, Ended, Line, Releases};
@@ -83,13 +82,7 @@ pub(super) fn take(
     match told::wait(py, &wanted, || Ok(look().then_some(())), || ())? {
         Ended::Got(()) => Ok(answer(py, true)),
         Ended::Late => Ok(answer(py, false)),
-        Ended::Untold => match wanted.left() {
-            None => Ok(call.original()),
-            Some(left) => {
-                let (yes, left) = (PyBool::new(py, true), left.into_pyobject(py)?);
-                call.original_with(py, &[yes.as_ptr(), left.as_ptr()])
-            }
-        },
+        Ended::Untold => wanted.wait_in_original(py, call),
     }
 }
 

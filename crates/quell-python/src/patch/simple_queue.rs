@@ -29,10 +29,7 @@ pub(super) fn get(py: Python<'_>, call: &Call) -> PyResult<Obj> {
         Ended::Got(item) => Ok(item),
         // The original has the error, and at once.
         Ended::Late => call.original_with(py, &[PyBool::new(py, false).as_ptr()]),
-        Ended::Untold => {
-            let (yes, left) = (PyBool::new(py, true), wanted.left().into_pyobject(py)?);
-            call.original_with(py, &[yes.as_ptr(), left.as_ptr()])
-        }
+        Ended::Untold => wanted.wait_in_original(py, call),
     }
 }
 

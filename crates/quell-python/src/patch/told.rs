@@ -4,9 +4,11 @@
 use std::time::Instant;
 
 use pyo3::prelude::*;
+use pyo3::types::PyBool;
 use quell::Event;
 use quell::wait::WaitError;
 
+use super::call::Call;
 use super::line::{self, Ended, Line, Waits};
 use super::table::SITES;
 use super::wait::Listens;
@@ -39,10 +41,12 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// The seconds that are left, if it has a deadline.
-    pub(super) fn left(&self) -> Option<f64> {
-        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
-        self.deadline.map(|deadline| left(deadline).as_secs_f64())
+    /// Leaves the rest of the wait to the original, whose first arguments are whether to wait, and for how long.
+    pub(super) fn wait_in_original(&self, py: Python<'_>, call: &Call) -> PyResult<Obj> {
+        let Some(deadline) = self.deadline else { return Ok(call.original()) };
+        let left = deadline.saturating_duration_since(Instant::now()).as_secs_f64();
+        let (yes, left) = (PyBool::new(py, true), left.into_pyobject(py)?);
+        call.original_with(py, &[yes.as_ptr(), left.as_ptr()])
     }
 }
 

@@ -93,7 +93,7 @@ pub(crate) mod generation {
 
 /// The parkers that the child's thread goes on to use, its own and the monitor's, held while the copy is made. Those of the
 /// futex form have nothing to hold.
-#[cfg(all(unix, not(quell_futex), not(any(quell_loom, quell_shuttle))))]
+#[cfg(quell_parker_locks)]
 mod parkers {
     use crate::park::Held;
     use std::cell::Cell;
@@ -127,7 +127,7 @@ pub(crate) fn install() {
         crate::monitor::hold();
         crate::deadlock::hold();
         // Last: under a parker's lock nothing else is locked.
-        #[cfg(not(quell_futex))]
+        #[cfg(quell_parker_locks)]
         parkers::hold();
     }
     extern "C" fn parent() {
@@ -135,7 +135,7 @@ pub(crate) fn install() {
         keep::release();
     }
     fn release() {
-        #[cfg(not(quell_futex))]
+        #[cfg(quell_parker_locks)]
         parkers::release();
         crate::deadlock::release();
         crate::monitor::release();

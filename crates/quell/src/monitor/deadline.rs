@@ -196,7 +196,7 @@ pub(crate) fn release() {
 }
 
 /// Before fork, where a parker can be in the middle of something.
-#[cfg(all(unix, not(quell_futex)))]
+#[cfg(quell_parker_locks)]
 pub(crate) fn hold_parker() -> crate::park::Held<'static> {
     MONITOR.timers.hold_parker()
 }

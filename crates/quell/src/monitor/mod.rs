@@ -41,7 +41,7 @@ mod exported {
     pub use super::timeout::{Timeout, TimeoutScope, timeout};
     pub use super::watchdog::{Heart, Silence, Watch, Watchdog, WatchedScope};
 }
-#[cfg(all(unix, not(quell_futex), not(any(quell_loom, quell_shuttle))))]
+#[cfg(quell_parker_locks)]
 pub(crate) use deadline::hold_parker;
 #[cfg(not(any(quell_loom, quell_shuttle)))]
 pub(crate) use deadline::{after_fork, forget_thread, hold, release};

@@ -215,7 +215,7 @@ impl Timers {
         self.shards.iter().for_each(|shard| shard.state.raw().lock());
     }
 
-    #[cfg(all(unix, not(quell_futex), not(any(quell_loom, quell_shuttle))))]
+    #[cfg(quell_parker_locks)]
     pub(super) fn hold_parker(&self) -> crate::park::Held<'_> {
         self.parker.hold()
     }

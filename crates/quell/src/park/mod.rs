@@ -34,7 +34,7 @@ mod short;
 pub(crate) use burst::{Burst, BurstGuard};
 #[cfg(quell_futex)]
 pub(crate) use futex::Parker;
-#[cfg(all(unix, not(quell_futex), not(any(quell_loom, quell_shuttle))))]
+#[cfg(quell_parker_locks)]
 pub(crate) use portable::Held;
 #[cfg(not(quell_futex))]
 pub(crate) use portable::Parker;

@@ -15,7 +15,7 @@ pub(crate) struct Parker {
 }
 
 /// A parker that stands still.
-#[cfg(all(unix, not(any(quell_loom, quell_shuttle))))]
+#[cfg(quell_parker_locks)]
 pub(crate) struct Held<'a> {
     _state: std::sync::MutexGuard<'a, State>,
 }
@@ -81,7 +81,7 @@ impl Parker {
     }
 
     /// For a fork: while what this returns lives, nobody is in the middle of anything here.
-    #[cfg(all(unix, not(any(quell_loom, quell_shuttle))))]
+    #[cfg(quell_parker_locks)]
     pub(crate) fn hold(&self) -> Held<'_> {
         Held { _state: self.state.lock().unwrap_or_else(PoisonError::into_inner) }
     }

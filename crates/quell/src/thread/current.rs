@@ -99,7 +99,7 @@ pub(crate) fn registered<R>(f: impl FnOnce(&Thread) -> R) -> Option<R> {
 }
 
 /// Before fork, where a parker can be in the middle of something: the calling thread's, if it has one.
-#[cfg(all(unix, not(quell_futex), not(any(quell_loom, quell_shuttle))))]
+#[cfg(quell_parker_locks)]
 pub(crate) fn hold_parker() -> Option<crate::park::Held<'static>> {
     registered(|thread| {
         let held = thread.parker().hold();

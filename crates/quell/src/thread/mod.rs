@@ -39,7 +39,7 @@ pub use registry::{enumerate, interrupt_main, lookup, main, set_async_exc};
 pub use scoped::{ParentInterrupted, Scope, ScopedJoinHandle, scope, scope_linked};
 pub use spawn::{Builder, spawn};
 
-#[cfg(all(unix, not(quell_futex), not(any(quell_loom, quell_shuttle))))]
+#[cfg(quell_parker_locks)]
 pub(crate) use current::hold_parker;
 pub(crate) use current::{current_id, local, registered};
 pub(crate) use join::panic_words;

@@ -74,13 +74,10 @@ pub(crate) fn block(
             }
             break;
         }
-        why = match look_again {
-            // Earlier than the deadline.
-            Some(at) => match me.parker().park(Some(at)) {
-                Parked::TimedOut => Parked::Signalled,
-                why => why,
-            },
-            None => me.parker().park(wait.deadline),
+        why = match me.parker().park(look_again.or(wait.deadline)) {
+            // The deadline is later.
+            Parked::TimedOut if look_again.is_some() => Parked::Signalled,
+            why => why,
         };
     }
     // `leave` lost: it is being done, and nothing else counts.
