@@ -213,3 +213,54 @@ fn at_any_moment() {
     me.withdraw_all();
     target.mark_exited();
 }
+
+/// Forks while other threads use quell for the first time in the process: many processes, since each has one first time.
+#[test]
+fn at_the_first_moment() {
+    const TRIAL: &str = "QUELL_TEST_FIRST_MOMENT";
+    if let Ok(trial) = std::env::var(TRIAL) {
+        return first_moment(trial.parse().unwrap());
+    }
+    for trial in 0..common::stress(150) {
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", "at_the_first_moment", "--nocapture"]).env(TRIAL, trial.to_string());
+        let output = again.output().unwrap();
+        assert!(
+            output.status.success(),
+            "trial {trial}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+fn first_moment(trial: u64) {
+    let ready = Arc::new(AtomicBool::new(false));
+    let first = {
+        let ready = Arc::clone(&ready);
+        std::thread::spawn(move || {
+            ready.store(true, SeqCst);
+            if trial.is_multiple_of(2) {
+                let _runs = monitor::at(Instant::now(), || ());
+            }
+            assert!(quell::current().is_alive());
+            nothing_to_poll();
+        })
+    };
+    while !ready.load(SeqCst) {
+        std::hint::spin_loop();
+    }
+    for _ in 0..trial % 25 * 10 {
+        std::hint::spin_loop();
+    }
+    in_child(|| {
+        nothing_to_poll();
+        lives()
+    });
+    first.join().unwrap();
+}
+
+/// The first system call installs what all need.
+fn nothing_to_poll() {
+    #[cfg(quell_calls)]
+    quell::syscall::poll(&mut [], &quell::Wait::new().timeout(Duration::ZERO)).unwrap_err();
+}

@@ -114,48 +114,111 @@ mod parkers {
     }
 }
 
-/// Installs the handlers, once.
+/// The handlers.
+///
+/// They are installed as the library is loaded, where the system lets that be said: who installs them at its first
+/// use of quell may do that while another thread is already in the middle of a fork, which then copies what nobody holds.
+///
+/// `Once` is not for this: a child that is made while another thread is inside waits for that one for ever. Installed
+/// twice they do no harm, so whoever does not find them installed installs them, and the outermost of one fork
+/// does the work.
 #[cfg(all(unix, not(any(quell_loom, quell_shuttle))))]
-pub(crate) fn install() {
-    use std::sync::Once;
-    static ONCE: Once = Once::new();
+mod handlers {
+    use super::{generation, keep};
+    use std::cell::Cell;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering::{Acquire, Release};
+
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+
+    thread_local! {
+        /// How many of the handlers this fork is in.
+        static DEPTH: Cell<u32> = const { Cell::new(0) };
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    #[used]
+    // SAFETY: the section is a list of such functions, which are called before `main`, or by `dlopen`; this one needs
+    // nothing of Rust's that is not there yet.
+    #[unsafe(link_section = ".init_array")]
+    static AS_IT_IS_LOADED: extern "C" fn() = {
+        extern "C" fn load() {
+            install();
+        }
+        load
+    };
+
+    /// Installs them, if that has not been done.
+    #[inline]
+    pub(crate) fn install() {
+        // Acquire pairs with the Release of who did it: a fork that begins after this finds them.
+        if !INSTALLED.load(Acquire) {
+            register();
+        }
+    }
+
+    #[cold]
+    fn register() {
+        // SAFETY: the handlers are functions of this library, which is never unloaded while threads use it. The
+        // call can fail for want of memory only; then a child must call `after_fork_child`.
+        unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
+        INSTALLED.store(true, Release);
+    }
 
     extern "C" fn prepare() {
+        if DEPTH.replace(DEPTH.get() + 1) > 0 {
+            return;
+        }
         // First: under a kept queue's lock items are compared, which may be code that uses the rest.
         keep::hold();
         crate::thread::hold_all();
         crate::monitor::hold();
         crate::deadlock::hold();
+        #[cfg(quell_calls)]
+        crate::syscall::hold();
         // Last: under a parker's lock nothing else is locked.
         #[cfg(quell_parker_locks)]
-        parkers::hold();
+        super::parkers::hold();
     }
+
     extern "C" fn parent() {
-        release();
-        keep::release();
+        if is_over() {
+            release();
+            keep::release();
+        }
     }
+
+    extern "C" fn child() {
+        if is_over() {
+            release();
+            keep::release_in_child();
+            generation::renew();
+            crate::thread::after_fork();
+            crate::deadlock::after_fork();
+            crate::monitor::forget_thread();
+        }
+    }
+
     fn release() {
         #[cfg(quell_parker_locks)]
-        parkers::release();
+        super::parkers::release();
+        #[cfg(quell_calls)]
+        crate::syscall::release();
         crate::deadlock::release();
         crate::monitor::release();
         crate::thread::release_all();
     }
-    extern "C" fn child() {
-        release();
-        keep::release_in_child();
-        generation::renew();
-        crate::thread::after_fork();
-        crate::deadlock::after_fork();
-        crate::monitor::forget_thread();
-    }
 
-    ONCE.call_once(|| {
-        // SAFETY: the handlers are functions of this library, which is never unloaded while threads use it. The
-        // call can fail for want of memory only; then a child must call `after_fork_child`.
-        unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
-    });
+    /// This is the last handler of the fork. Not so if it was begun before there were any.
+    fn is_over() -> bool {
+        let depth = DEPTH.get();
+        DEPTH.set(depth.saturating_sub(1));
+        depth == 1
+    }
 }
+
+#[cfg(all(unix, not(any(quell_loom, quell_shuttle))))]
+pub(crate) use handlers::install;
 
 #[cfg(all(not(unix), not(any(quell_loom, quell_shuttle))))]
 pub(crate) fn install() {}

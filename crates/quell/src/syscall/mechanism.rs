@@ -2,6 +2,7 @@
 
 use super::signal as handler;
 use super::{fence, stub};
+use crate::park::RawShort;
 use std::ffi::c_int;
 use std::fmt;
 use std::sync::OnceLock;
@@ -64,7 +65,7 @@ impl Setup {
     /// mechanism here.
     pub fn install(self) -> Result<(), SetupError> {
         let mut mine = false;
-        let installed = INSTALLED.get_or_init(|| {
+        let installed = installed_or(|| {
             mine = true;
             self.run()
         });
@@ -93,6 +94,8 @@ impl Default for Setup {
 }
 
 static INSTALLED: OnceLock<Result<(), SetupError>> = OnceLock::new();
+/// Whoever installs holds this, so that a fork finds nobody in the middle of it: of that one a child would wait for the end.
+static INSTALLING: RawShort = RawShort::new();
 static RESENDS: AtomicBool = AtomicBool::new(!stub::EXISTS);
 
 /// The mechanism in use.
@@ -106,9 +109,31 @@ pub(super) fn current() -> Mechanism {
 /// # Panics
 /// If the signal that was chosen cannot be had.
 pub(super) fn ensure() {
-    if let Err(error) = INSTALLED.get_or_init(|| Setup::new().run()) {
+    if let Err(error) = installed_or(|| Setup::new().run()) {
         panic!("{error}");
     }
+}
+
+/// How that went; `install` does it, if nobody has yet.
+fn installed_or(
+    install: impl FnOnce() -> Result<(), SetupError>,
+) -> &'static Result<(), SetupError> {
+    INSTALLED.get().unwrap_or_else(|| {
+        INSTALLING.lock();
+        let installed = INSTALLED.get_or_init(install);
+        INSTALLING.unlock();
+        installed
+    })
+}
+
+/// Before fork: nobody is installing it.
+pub(crate) fn hold() {
+    INSTALLING.lock();
+}
+
+/// After fork, in both processes.
+pub(crate) fn release() {
+    INSTALLING.unlock();
 }
 
 /// The signal that ends system calls. Installs it, if that has not been done.

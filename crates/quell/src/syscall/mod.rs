@@ -109,6 +109,8 @@ pub(crate) use calls::Calls;
 pub use error::CallError;
 #[cfg(quell_calls)]
 pub use exported::*;
+#[cfg(quell_calls)]
+pub(crate) use mechanism::{hold, release};
 
 #[cfg(quell_calls)]
 mod exported {

@@ -172,8 +172,6 @@ pub(super) fn attach(thread: &Thread) {
         // First used in another thread-local's destructor, after ours would have run.
         thread.exit();
     }
-    #[cfg(not(any(quell_loom, quell_shuttle)))]
-    crate::fork::install();
 }
 
 fn set(thread: &Thread) {

@@ -38,6 +38,8 @@ pub(super) fn add(thread: &Thread) {
     if cfg!(any(quell_loom, quell_shuttle)) {
         return;
     }
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    crate::fork::install();
     let replaced = REGISTRY.lock().alive.insert(thread.id(), thread.clone());
     debug_assert!(replaced.is_none(), "an id is used once");
 }
@@ -83,6 +85,8 @@ pub fn main() -> Thread {
     }
     // Made outside the lock; whoever comes first wins.
     let candidate = Thread::new(Some("main".to_owned()));
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    crate::fork::install();
     let mut registry = REGISTRY.lock();
     if let Some(main) = &registry.main {
         return main.clone();
