@@ -265,6 +265,8 @@ const EACH_RELEASE: (&[&str], &[&str]) = (
         "test_dump.py",
         "test_executor.py",
         "test_interrupt.py",
+        "test_interrupt_holding.py",
+        "test_interrupt_threads.py",
         "test_look.py",
         "test_mask.py",
         "test_package.py",

@@ -1,7 +1,5 @@
 """Interrupts: sending, what becomes of them, and what they never do to the primitives."""
 
-import _thread
-import collections
 import contextlib
 import gc
 import signal
@@ -12,7 +10,7 @@ import weakref
 
 import pytest
 import quell
-from conftest import PATIENCE, STRESS, disturb, spin_until
+from conftest import PATIENCE, STRESS, spin_until
 
 
 class Mine(Exception):
@@ -338,85 +336,6 @@ def test_what_is_no_exception_is_refused(wrong):
         quell.set_async_exc(1, wrong)
 
 
-def test_a_thread_object_is_never_taken_for_a_later_thread_with_its_ident(start):
-    first = start(lambda: None).done()
-    event = quell.Event()
-    later = []
-    while first.ident not in [worker.ident for worker in later] and len(later) < 50:
-        later.append(start(event.wait))
-    with pytest.raises(LookupError):
-        quell.interrupt(first)
-    event.set()
-    assert all(worker.done().error is None for worker in later)
-
-
-def test_a_thread_that_is_being_started_can_be_interrupted(start, monkeypatch):
-    # `start()` returns a moment before the thread is in threading's table. What is pending then is raised in run().
-    starting, held, release, raised = threading.Event(), threading.Event(), threading.Event(), []
-
-    class Starting(threading.Thread):
-        def _set_native_id(self):
-            super()._set_native_id()
-            starting.set()
-            held.wait(PATIENCE)
-
-    def hold_the_table():
-        starting.wait(PATIENCE)
-        with threading._active_limbo_lock:
-            held.set()
-            release.wait(PATIENCE)
-
-    monkeypatch.setattr(threading, "excepthook", lambda told: raised.append(told.exc_type))
-    worker = Starting(target=lambda: [None for _ in iter(int, 1)])
-    holder = start(hold_the_table)
-    worker.start()
-    assert worker.ident not in threading._active
-    receipt = quell.interrupt(worker, Mine)
-    release.set()
-    holder.done()
-    worker.join(PATIENCE)
-    assert not worker.is_alive() and receipt.state == "delivered"
-    assert raised == [Mine]
-    assert worker not in threading._limbo and worker not in threading.enumerate()
-
-
-def test_a_thread_is_interrupted_as_it_starts_and_as_it_ends(monkeypatch, capfd):
-    told = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_type))
-    before, states = set(threading.enumerate()), collections.Counter()
-    for round_ in range(1000 * STRESS):
-        worker = threading.Thread(target=lambda: None)
-        worker.start()
-        receipts = []
-        with contextlib.suppress(LookupError):
-            for _ in range(round_ % 4):
-                receipts.append(quell.interrupt(worker, Mine))
-        worker.join(PATIENCE)
-        assert all(receipt.wait(PATIENCE) for receipt in receipts)
-        states.update(receipt.state for receipt in receipts)
-    assert set(told) <= {Mine} and len(told) <= states["delivered"]
-    assert set(threading.enumerate()) <= before and not threading._limbo
-    assert capfd.readouterr().err == ""
-
-
-def test_who_starts_threads_is_interrupted_and_not_they(start, fast_switching):
-    """CPython 3.11 gives a new thread its starter's ident until it begins."""
-    begun, started, before = [], 0, set(threading.enumerate())
-
-    def starts(goes_on):
-        nonlocal started
-        while goes_on():
-            started += 1
-            # Of the module _thread: nothing of a thread object runs in it, and nothing catches what is raised.
-            with quell.shield():
-                _thread.start_new_thread(begun.append, (started,))
-
-    worker = disturb(start, starts, lambda: started, Mine, 300 * STRESS)
-    spin_until(lambda: len(begun) == started)
-    assert sorted(begun) == list(range(1, started + 1))
-    assert set(threading.enumerate()) <= before | {worker}
-
-
 def test_set_async_exc(start):
     event = quell.Event()
     worker = start(event.wait).blocked()
@@ -440,144 +359,6 @@ def test_an_exception_that_cannot_be_made_fails_at_the_sender():
 
     with pytest.raises(TypeError, match="needed"):
         quell.interrupt(threading.get_ident(), Picky)
-
-
-def test_while_nothing_would_release_the_lock_the_interrupt_waits_for_the_release(start):
-    for make in (quell.Lock, quell.RLock):
-        lock = make()
-        inside, go = threading.Event(), threading.Event()
-        seen = []
-
-        def body(lock=lock, inside=inside, go=go, seen=seen):
-            try:
-                lock.acquire()
-                lock.acquire(False)
-                inside.set()
-                spin_until(go.is_set)
-                seen.append("still inside")
-                if lock.acquire(False):  # an RLock: the inner releases do not deliver
-                    lock.release()
-                    lock.release()
-                    seen.append("outer hold left")
-                lock.release()
-                seen.append("not reached")
-            except Mine:
-                seen.append("raised")
-                # Free when it is raised.
-                seen.append(lock.acquire(False))
-
-        worker = start(body)
-        inside.wait(PATIENCE)
-        receipt = quell.interrupt(worker, Mine)
-        assert not receipt.wait(0.02) and receipt.state == "pending"
-        go.set()
-        worker.done()
-        assert receipt.state == "delivered"
-        outer = ["outer hold left"] if make is quell.RLock else []
-        assert seen == ["still inside", *outer, "raised", True]
-
-
-def test_only_the_release_of_the_last_lock_delivers(start):
-    first, second = quell.Lock(), quell.Lock()
-    inside, go, log = threading.Event(), threading.Event(), []
-
-    def body():
-        first.acquire()
-        second.acquire()
-        inside.set()
-        spin_until(go.is_set)
-        first.release()
-        log.append("first released")
-        second.release()
-        log.append("not reached")
-
-    worker = start(body)
-    inside.wait(PATIENCE)
-    quell.interrupt(worker, Mine)
-    go.set()
-    assert isinstance(worker.done().error, Mine)
-    assert log == ["first released"]
-    assert not first.locked() and not second.locked()
-
-
-def test_an_exception_in_flight_becomes_the_context(start):
-    lock, inside, go = quell.Lock(), threading.Event(), threading.Event()
-
-    # Acquired by a function, so that nothing is raised before the release.
-    def acquire():
-        lock.acquire()
-
-    def exit_stack():
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(lock)
-            inside.set()
-            spin_until(go.is_set)
-            raise KeyError("in flight")
-
-    def try_statement():
-        acquire()
-        try:
-            inside.set()
-            spin_until(go.is_set)
-            raise KeyError("in flight")
-        finally:
-            lock.release()
-
-    for body in (exit_stack, try_statement):
-        inside.clear()
-        go.clear()
-        worker = start(body)
-        inside.wait(PATIENCE)
-        quell.interrupt(worker, Mine)
-        go.set()
-        error = worker.done().error
-        assert isinstance(error, Mine)
-        assert isinstance(error.__context__, KeyError)
-        assert not lock.locked()
-
-
-def test_an_acquire_with_an_interrupt_pending_raises_and_takes_nothing(start):
-    lock, shielded, go = quell.Lock(), threading.Event(), threading.Event()
-
-    def body():
-        scope = quell.shield()
-        scope.__enter__()
-        shielded.set()
-        spin_until(go.is_set)
-        try:
-            scope.__exit__(None, None, None)
-        finally:
-            assert lock.acquire() and lock.locked()
-
-    worker = start(body)
-    shielded.wait(PATIENCE)
-    first = quell.interrupt(worker, Mine(1))
-    second = quell.interrupt(worker, Mine(2))
-    go.set()
-    error = worker.done().error
-    assert isinstance(error, Mine) and error.args == (2,)
-    assert isinstance(error.__context__, Mine) and error.__context__.args == (1,)
-    assert first.state == second.state == "delivered"
-    assert not lock.locked()
-
-
-def test_release_by_another_thread_ends_the_hold(start):
-    lock, held, go = quell.Lock(), threading.Event(), threading.Event()
-
-    def body():
-        lock.acquire()
-        held.set()
-        spin_until(go.is_set)
-        while True:
-            pass
-
-    worker = start(body)
-    held.wait(PATIENCE)
-    receipt = quell.interrupt(worker, Mine)
-    assert not receipt.wait(0.02)
-    lock.release()
-    go.set()
-    assert isinstance(worker.done().error, Mine)
 
 
 def test_completion_beats_interruption(start, fast_switching):
