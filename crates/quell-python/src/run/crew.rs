@@ -95,3 +95,33 @@ impl Drop for BlockedSignals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::sync::mpsc;
+
+    /// Both ways round: the count of all has seen the new one, or has not.
+    #[test]
+    fn one_that_comes_while_they_are_counted_is_no_other() {
+        for seen in [true, false] {
+            let (crew, all) = (Crew::default(), Cell::new(5));
+            let (end, ended) = mpsc::channel::<()>();
+            let news = Cell::new(Some(ended));
+            let others = crew.others(|| {
+                let before = all.get();
+                if let Some(ended) = news.take() {
+                    let until_the_end = move || assert!(ended.recv().is_err());
+                    crew.start("new", until_the_end).unwrap();
+                    all.set(before + 1);
+                }
+                if seen { all.get() } else { before }
+            });
+            assert_eq!(others, 5);
+            assert!(news.take().is_none());
+            drop(end);
+            crew.join();
+        }
+    }
+}
