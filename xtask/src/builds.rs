@@ -2,7 +2,8 @@
 //!
 //! Each interpreter has a target folder of its own. PyO3's build depends on the interpreter, so two of them in one
 //! folder would rebuild PyO3 and all above it in turn; and a maturin build uses the profile `ext`, because an extension
-//! that does not link libpython needs another PyO3 than a program that does.
+//! that does not link libpython needs another PyO3 than a program that does. The command is built in that profile, too, after the
+//! wheel and from the same crates: it names libpython itself.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,13 @@ pub(crate) fn against(command: &mut Command, interpreter: &Interpreter) {
     venv::isolate(command);
     command.env("PYO3_PYTHON", &interpreter.executable);
     command.env("CARGO_TARGET_DIR", workspace::target_of(&interpreter.tag));
+}
+
+/// What maturin tells PyO3's build script: told something else it would build again.
+fn as_maturin(command: &mut Command, interpreter: &Interpreter) {
+    command.env("PYO3_BUILD_EXTENSION_MODULE", "1");
+    let bits = usize::BITS;
+    command.env("PYO3_ENVIRONMENT_SIGNATURE", format!("cpython-{}-{bits}bit", interpreter.minor()));
 }
 
 /// Builds the wheel for an interpreter into `folder`; its path, or `None` and a failed step.
@@ -96,8 +104,8 @@ fn wheels_of(interpreter: &Interpreter) -> PathBuf {
 fn wheel_step(tools: &Environment, interpreter: &Interpreter, folder: &Path) -> Step {
     let mut command = tools.command("maturin");
     against(&mut command, interpreter);
+    command.current_dir(workspace::python_project());
     command.arg("build").arg("--interpreter").arg(&interpreter.executable);
-    command.arg("--manifest-path").arg(workspace::python_project().join("Cargo.toml"));
     command.arg("--out").arg(folder).args(locked());
     Step { name: format!("{}: wheel", interpreter.tag), kind: Kind::Chore, command }
 }
@@ -174,14 +182,15 @@ pub(crate) fn commands_together(
         ));
     }
     let steps = interpreters.iter().copied().filter(linkable).map(|interpreter| {
-        let mut command = cargo(["build", "--release", "--package", "quell-cli"]);
+        let mut command = cargo(["build", "--profile", "ext", "--package", "quell-cli"]);
         command.args(locked());
         against(&mut command, interpreter);
+        as_maturin(&mut command, interpreter);
         Step { name: format!("{}: command", interpreter.tag), kind: Kind::Chore, command }
     });
     let mut built = session.together(LIMIT, steps.collect()).into_iter();
     let place =
-        |interpreter: &Interpreter| workspace::target_of(&interpreter.tag).join("release/quell");
+        |interpreter: &Interpreter| workspace::target_of(&interpreter.tag).join("ext/quell");
     interpreters
         .iter()
         .map(|python| (linkable(python) && built.next() == Some(true)).then(|| place(python)))
