@@ -3,6 +3,7 @@
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <linux/futex.h>
 #include <semaphore.h>
 #include <stdarg.h>
@@ -12,6 +13,8 @@
 
 /* How many sleeps are to be held; set by the test. */
 atomic_int to_hold;
+/* How many of those that were held ended because their time was over. */
+atomic_int timed_out;
 /* Posted when one is held; waited for by the thread that is held. */
 sem_t held, go_on;
 
@@ -32,6 +35,10 @@ long syscall(long number, ...) {
         /* A signal that comes here has come before the sleep. */
         while (sem_wait(&go_on) != 0)
             ;
+        long result = next(number, argument[0], argument[1], argument[2], argument[3], argument[4], argument[5]);
+        if (result == -1 && errno == ETIMEDOUT)
+            atomic_fetch_add(&timed_out, 1);
+        return result;
     }
     return next(number, argument[0], argument[1], argument[2], argument[3], argument[4], argument[5]);
 }
