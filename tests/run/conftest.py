@@ -1,7 +1,7 @@
 """The two ways to start the command, from the environment: ``QUELL_BIN`` is the binary,
 ``QUELL_VENV_PYTHON`` an interpreter that has the package (and pytest and numpy) installed. ``QUELL_WAYS``
-names the ways to test; both, if it is not set. With ``in-turn`` each test has one of them, and the other on the next minor
-version of Python."""
+names the ways to test; both, if it is not set. With ``in-turn`` each test has one of them on the newest minor version of Python, and
+the other on those before it, of which each runs a part of the tests."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import functools
 import os
 import re
 import sys
-import zlib
 
 import pytest
+from in_turn import PARTLY, has_turn, leave, number
 
 sys.path.insert(0, os.path.dirname(__file__))
 
@@ -38,16 +38,16 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of each test that is there in both ways leaves the one whose turn it is."""
-    if not IN_TURN:
-        return
-    in_turn, others, ways = [], [], collections.Counter(_without_way(item) for item in items)
-    for item in items:
+    """Leaves the tests that have their turn here, and of each that is there in both ways the one whose turn it is."""
+    ways = collections.Counter(_without_way(item) for item in items)
+
+    def stays(item: pytest.Item) -> bool:
         name = _without_way(item)
-        turn = WAYS[(zlib.crc32(name.encode()) + sys.version_info.minor) % len(WAYS)]
-        (in_turn if ways[name] == 1 or f"[{turn}" in item.nodeid else others).append(item)
-    config.hook.pytest_deselected(items=others)
-    items[:] = in_turn
+        turn = WAYS[(number(name) + PARTLY) % len(WAYS)]
+        way = not IN_TURN or ways[name] == 1 or f"[{turn}" in item.nodeid
+        return way and has_turn(item, name)
+
+    leave(config, items, stays)
 
 
 def _without_way(item: pytest.Item) -> str:

@@ -86,6 +86,21 @@ pub(crate) fn is_older(interpreter: &Interpreter, chosen: &[Interpreter]) -> boo
     newest.is_some_and(|newest| newest.tag != interpreter.tag)
 }
 
+/// What runs on the portable parker: sleeping and waking, interrupts and deadlines that come meanwhile, forks. What is above it asks
+/// no more of one than of the other, and runs there with `--stress`.
+const PARKERS: [&str; 10] = [
+    "deadlines",
+    "exactly_once",
+    "fork",
+    "fork_keeps",
+    "nothing_half_done",
+    "reach",
+    "right_thread",
+    "sync_holds",
+    "threads",
+    "waits_are_shown",
+];
+
 /// Runs Rust tests, with cargo-nextest where it is.
 struct Runner<'a> {
     options: &'a Options,
@@ -188,8 +203,15 @@ impl<'a> Runner<'a> {
             command.env("QUELL_TEST_LIMIT", MODEL_LIMIT);
             session.step(name, self.options.tests(), LIMIT, command);
         }
-        let mut command = self.tests(&["--package", "quell"]);
-        configure(&mut command, "portable_park");
+        let (mut selection, mut way) = (vec!["--package", "quell"], "portable_park");
+        if self.options.stress.is_none() && !self.options.is_partial() {
+            selection.push("--lib");
+            selection.extend(PARKERS.iter().flat_map(|suite| ["--test", suite]));
+            way = "portable_park --cfg quell_no_runtimes";
+        }
+        let mut command = self.tests(&selection);
+        configure(&mut command, way);
+        command.env("CARGO_TARGET_DIR", workspace::target_of("portable_park"));
         if self.options.stress.is_none() {
             // Everything above the parker has had its rounds.
             command.env("QUELL_STRESS", "0.1");
@@ -245,13 +267,16 @@ fn has_models(way: &str) -> bool {
         .any(|file| file.file_name().to_string_lossy().starts_with(&format!("{way}_")))
 }
 
-/// How much of the suites an interpreter runs, and how those of the command start it.
+/// How much of the suites an interpreter runs, and how those of the command start it. `tests/in_turn.py` carries it out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Extent {
     /// All, and the command both as the binary and as `python -m quell`.
     Whole,
-    /// All, but each test of the command in one of the two ways: another minor version has the other.
+    /// All, but each test of the command in one of the two ways.
     OneWay,
+    /// On an older minor version, one of so many: what goes by the version ([`EACH_RELEASE`]), and a part of the rest in turn, the
+    /// command in the other way.
+    Turn(usize, usize),
     /// What may differ between patch releases of one minor version ([`EACH_RELEASE`]), with the newest one's wheel.
     Short,
 }
@@ -290,6 +315,7 @@ fn on_each(session: &mut Session, tools: &Environment, chosen: &[Interpreter], o
     let wheels = builds::wheels_together(session, tools, &newest);
     let binaries = builds::commands_together(session, &newest);
     let whole = newest.len() == 1 || options.stress.is_some() || options.is_partial();
+    let older = newest.len() - 1;
     for (interpreter, environment) in chosen.iter().zip(environments).rev() {
         let same_minor = |other: &&Interpreter| other.minor() == interpreter.minor();
         let Some(at) = newest.iter().position(same_minor) else { continue };
@@ -299,7 +325,8 @@ fn on_each(session: &mut Session, tools: &Environment, chosen: &[Interpreter], o
         }
         let extent = match newest[at] == interpreter {
             true if whole => Extent::Whole,
-            true => Extent::OneWay,
+            true if at == older => Extent::OneWay,
+            true => Extent::Turn(at, older),
             false => Extent::Short,
         };
         // A binary is linked to one release's library.
@@ -325,7 +352,7 @@ fn python(
         _ => vec![folder],
     };
     let tests = chosen(workspace::python_project().join("tests"), of_package);
-    package(session, interpreter, environment, &tests, options);
+    package(session, interpreter, environment, &tests, extent, options);
     if extent != Extent::Short {
         let command = pytest(environment, options, &[workspace::document_tests()]);
         session.step(format!("{tag}: documents"), kind, LIMIT, command);
@@ -343,8 +370,9 @@ fn python(
         Some(binary) => command.env("QUELL_BIN", binary),
         None => command.env_remove("QUELL_BIN"),
     };
+    in_turn(&mut command, extent, of_command);
     match (extent, binary) {
-        (Extent::OneWay, Some(_)) => command.env("QUELL_WAYS", "in-turn"),
+        (Extent::OneWay | Extent::Turn(..), Some(_)) => command.env("QUELL_WAYS", "in-turn"),
         (_, Some(_)) => command.env_remove("QUELL_WAYS"),
         (_, None) => command.env("QUELL_WAYS", "module"),
     };
@@ -354,15 +382,30 @@ fn python(
     }
 }
 
+/// Tells pytest which turn it is, and what has no turns.
+fn in_turn(command: &mut Command, extent: Extent, every: &[&str]) {
+    match extent {
+        Extent::Turn(turn, turns) => {
+            command.env("QUELL_TURN", format!("{turn}/{turns}"));
+            command.env("QUELL_EVERY_TURN", every.join(","));
+        }
+        _ => {
+            command.env_remove("QUELL_TURN");
+        }
+    }
+}
+
 /// The package's tests, or some of them.
 fn package(
     session: &mut Session,
     interpreter: &Interpreter,
     environment: &Environment,
     tests: &[PathBuf],
+    extent: Extent,
     options: &Options,
 ) {
     let mut command = pytest(environment, options, tests);
+    in_turn(&mut command, extent, EACH_RELEASE.0);
     // Many of the tests wait for a moment: one more than there are processors keeps them all busy.
     spread(&mut command, processors() + 1);
     session.step(format!("{}: package", interpreter.tag), options.tests(), LIMIT, command);
@@ -378,7 +421,7 @@ fn package_alone(
     let Some(environment) = venv::of(session, tools, interpreter) else { return };
     if builds::extension(session, tools, interpreter, &environment) {
         let tests = workspace::python_project().join("tests");
-        package(session, interpreter, &environment, &[tests], options);
+        package(session, interpreter, &environment, &[tests], Extent::Whole, options);
     }
 }
 

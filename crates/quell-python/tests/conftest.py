@@ -14,12 +14,18 @@ from pathlib import Path
 
 import pytest
 import quell
+from in_turn import has_turn, leave
 
 #: Multiplies the counts of the stress tests.
 STRESS = max(1, int(os.environ.get("QUELL_STRESS", "1")))
 
 #: Seconds after which something that should happen is given up.
 PATIENCE = 30.0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves the tests that have their turn on this version of Python."""
+    leave(config, items, lambda item: has_turn(item, item.nodeid))
 
 
 def pytest_collection_finish() -> None:
