@@ -3,6 +3,7 @@
 import faulthandler
 import gc
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -213,6 +214,15 @@ def python(
     )
     assert ended.returncode == code, ended.stdout + ended.stderr
     return ended
+
+
+def compiled(source: str, folder: Path) -> Path:
+    """The shared library made from a C file beside the tests."""
+    compiler = shutil.which("cc") or pytest.skip("needs a C compiler")
+    library = folder / f"{source}.so"
+    command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library]
+    subprocess.run([*command, Path(__file__).with_name(source)], check=True)
+    return library
 
 
 def disturb(

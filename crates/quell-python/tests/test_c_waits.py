@@ -5,15 +5,12 @@ The stand-ins (`c_waits.c`) wait as libpq and as psycopg do; psycopg2, where it 
 
 import ctypes
 import os
-import shutil
 import socket
-import subprocess
 import threading
-from pathlib import Path
 
 import pytest
 import quell
-from conftest import PATIENCE, blocked, spin, spin_until
+from conftest import PATIENCE, blocked, compiled, spin, spin_until
 from patch_cases import Stop
 
 WHERE = ["main", "other"]
@@ -21,12 +18,7 @@ WHERE = ["main", "other"]
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    compiler = shutil.which("cc") or pytest.skip("needs a C compiler")
-    library = tmp_path_factory.mktemp("library") / "c_waits.so"
-    source = Path(__file__).with_name("c_waits.c")
-    command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, source]
-    subprocess.run(command, check=True)
-    return library
+    return compiled("c_waits.c", tmp_path_factory.mktemp("library"))
 
 
 @pytest.fixture

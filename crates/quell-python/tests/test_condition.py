@@ -238,6 +238,41 @@ def test_the_collector_sees_the_lock():
     assert reference() is None
 
 
+def test_one_that_is_given_another_lock_uses_that():
+    def is_locked(lock):
+        return repr(lock).startswith("<locked ")
+
+    kinds = [quell.Lock, quell.RLock, threading.Lock]
+    condition = quell.Condition(quell.Lock())
+    for kind in kinds + kinds[::-1]:
+        old, new = condition._lock, kind()
+        condition.__init__(new)
+        with condition:
+            assert is_locked(new) and not is_locked(old)
+            condition.notify()
+        assert not is_locked(new)
+        with new:
+            condition.notify()
+        with pytest.raises(RuntimeError, match="un-acquired"):
+            condition.notify()
+
+
+@pytest.mark.parametrize("make", [quell.Lock, quell.RLock])
+def test_the_lock_is_kept_while_it_is_waited_for(make, start):
+    lock = make()
+    condition = quell.Condition(lock)
+    lock.acquire()
+
+    worker = start(condition.__enter__).blocked()
+    condition.__init__(quell.RLock())
+    there = weakref.ref(lock)
+    del lock
+    assert there() is not None
+    there().release()
+    assert worker.done().error is None
+    spin_until(lambda: there() is None)
+
+
 def test_at_fork_reinit():
     condition = quell.Condition()
     condition.acquire()

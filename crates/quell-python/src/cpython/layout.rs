@@ -85,6 +85,8 @@ mod offsets {
     pub(crate) const RT_MAIN_THREAD: usize = 64;
     pub(crate) const RT_INTERP_MAIN: usize = 48;
     pub(crate) const IS_THREADS_HEAD: usize = 72;
+    /// Where the GIL is that the interpreter uses.
+    pub(crate) const IS_GIL: usize = 384;
     pub(crate) const STR_ASCII_DATA: usize = 40;
     pub(crate) const STR_COMPACT_DATA: usize = 56;
 }
@@ -118,6 +120,7 @@ mod offsets {
     pub(crate) const RT_MAIN_THREAD: usize = 656;
     pub(crate) const RT_INTERP_MAIN: usize = 640;
     pub(crate) const IS_THREADS_HEAD: usize = 7344;
+    pub(crate) const IS_GIL: usize = 16;
     pub(crate) const STR_ASCII_DATA: usize = 40;
     pub(crate) const STR_COMPACT_DATA: usize = 56;
 }
@@ -151,6 +154,7 @@ mod offsets {
     pub(crate) const RT_MAIN_THREAD: usize = 832;
     pub(crate) const RT_INTERP_MAIN: usize = 816;
     pub(crate) const IS_THREADS_HEAD: usize = 7344;
+    pub(crate) const IS_GIL: usize = 16;
     pub(crate) const STR_ASCII_DATA: usize = 40;
     pub(crate) const STR_COMPACT_DATA: usize = 56;
 }

@@ -81,6 +81,13 @@ thread_local! {
 /// The attribute that marks an exception as raised by quell, while it may still be swallowed.
 const MARK: &str = "__quell_serial__";
 
+/// Out of the way of [`Record::hold`].
+#[cold]
+#[inline(never)]
+fn push_more(holds: &mut Vec<Hold>, hold: Hold) {
+    holds.push(hold);
+}
+
 impl Record {
     /// The calling thread's record.
     #[inline]
@@ -199,7 +206,11 @@ impl Record {
 
     #[inline]
     pub(super) fn hold(&self, py: Python<'_>, key: *const (), thread: ThreadState) {
-        self.state(py, |s| s.holds.push(Hold::here(key, thread)));
+        let hold = Hold::here(key, thread);
+        self.state(py, |s| match s.holds.len() < s.holds.capacity() {
+            true => s.holds.push(hold),
+            false => push_more(&mut s.holds, hold),
+        });
     }
 
     /// Ends the holds of a lock for a while.

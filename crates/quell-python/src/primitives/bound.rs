@@ -8,7 +8,6 @@
 //! bound method, and the collector would not see the circle. For those, and for everything but being called (its name,
 //! its documentation), the descriptor passes on to the ordinary method descriptor that it wraps.
 
-use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::{offset_of, size_of};
 use std::ptr::null_mut;
@@ -33,6 +32,7 @@ struct Descriptor {
     class: *mut ffi::PyTypeObject,
     /// The ordinary descriptor of the same method, owned.
     ordinary: Obj,
+    free: Free,
 }
 
 #[repr(C)]
@@ -40,18 +40,39 @@ struct Binding {
     head: ffi::PyObject,
     vectorcall: Option<ffi::vectorcallfunc>,
     function: Function,
-    /// Owned.
+    /// Owned, while the binding is in use.
     slf: Obj,
-    /// The descriptor's; it lives as long as the class.
-    ordinary: Obj,
+    /// Whose it is; lives as long as the interpreter.
+    descriptor: *mut Descriptor,
 }
 
-/// Bound methods that are not in use, as they were but for what they were bound to, with no reference to them. Guarded by
-/// the GIL.
-struct Free(UnsafeCell<(usize, [*mut Binding; 16])>);
-// SAFETY: every access is made attached, and the module declares that it needs the GIL.
-unsafe impl Sync for Free {}
-static FREE: Free = Free(UnsafeCell::new((0, [null_mut(); 16])));
+/// Bindings of a descriptor that are not in use, as they were but for what they were bound to, with no reference to them. Guarded
+/// by the GIL.
+struct Free {
+    count: usize,
+    bindings: [*mut Binding; Free::ROOM],
+}
+
+impl Free {
+    const ROOM: usize = 8;
+    const EMPTY: Self = Self { count: 0, bindings: [null_mut(); Self::ROOM] };
+
+    #[inline(always)]
+    fn pop(&mut self) -> Option<*mut Binding> {
+        self.count = self.count.checked_sub(1)?;
+        // SAFETY: `push` leaves no greater count than there is room.
+        Some(unsafe { *self.bindings.get_unchecked(self.count) })
+    }
+
+    /// False: there is no room.
+    #[inline(always)]
+    fn push(&mut self, binding: *mut Binding) -> bool {
+        let Some(place) = self.bindings.get_mut(self.count) else { return false };
+        *place = binding;
+        self.count += 1;
+        true
+    }
+}
 
 struct Types {
     descriptor: Py<PyType>,
@@ -92,55 +113,59 @@ unsafe extern "C" fn get(descriptor: Obj, object: Obj, class: Obj) -> Obj {
     // SAFETY: called by the interpreter, attached, with a descriptor of this file and what it was found on.
     unsafe {
         let this = descriptor.cast::<Descriptor>();
-        if object.is_null() {
-            ffi::Py_INCREF(descriptor);
-            return descriptor;
+        if object.is_null() || ffi::Py_TYPE(object) != (*this).class {
+            return get_ordinary(descriptor, object, class);
         }
-        if ffi::Py_TYPE(object) != (*this).class {
-            let bind = (*ffi::Py_TYPE((*this).ordinary)).tp_descr_get;
-            return bind.map_or(null_mut(), |bind| bind((*this).ordinary, object, class));
-        }
-        let free = &mut *FREE.0.get();
-        let bound = match free.0.checked_sub(1) {
-            Some(last) => {
-                free.0 = last;
-                let bound = free.1[last];
-                // From none to one. What `PyObject_Init` does besides is for interpreters that trace references.
-                ffi::Py_INCREF(bound.cast());
-                bound
-            }
-            None => make_bound(),
-        };
-        if bound.is_null() {
-            return null_mut();
-        }
-        (*bound).function = (*this).function;
+        let Some(bound) = (*this).free.pop() else { return make_bound(this, object) };
+        // From none to one. What `PyObject_Init` does besides is for interpreters that trace references.
+        ffi::Py_INCREF(bound.cast());
         ffi::Py_INCREF(object);
         (*bound).slf = object;
-        (*bound).ordinary = (*this).ordinary;
         bound.cast()
     }
 }
 
-/// One that is not bound yet; null with an exception.
+/// What is got by the class itself, or by an object of a subclass.
 ///
 /// # Safety
-/// Attached.
+/// As [`get`].
 #[cold]
 #[inline(never)]
-unsafe fn make_bound() -> *mut Binding {
-    // SAFETY: attached; room for one, initialised but for what it is bound to.
+unsafe fn get_ordinary(descriptor: Obj, object: Obj, class: Obj) -> Obj {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if object.is_null() {
+            ffi::Py_INCREF(descriptor);
+            return descriptor;
+        }
+        let ordinary = (*descriptor.cast::<Descriptor>()).ordinary;
+        let bind = (*ffi::Py_TYPE(ordinary)).tp_descr_get;
+        bind.map_or(null_mut(), |bind| bind(ordinary, object, class))
+    }
+}
+
+/// A new binding to the object; null with an exception.
+///
+/// # Safety
+/// Attached, with a descriptor and an object of its class.
+#[cold]
+#[inline(never)]
+unsafe fn make_bound(descriptor: *mut Descriptor, object: Obj) -> Obj {
+    // SAFETY: attached; room for one, initialised in full.
     unsafe {
         let Some(types) = TYPES.get(Python::assume_attached()) else { return null_mut() };
-        let memory = ffi::PyObject_Malloc(size_of::<Binding>()).cast::<Binding>();
+        let memory = ffi::PyObject_Malloc(size_of::<Binding>());
         if memory.is_null() {
-            ffi::PyErr_NoMemory();
-            return null_mut();
+            return ffi::PyErr_NoMemory();
         }
-        let bound =
-            ffi::PyObject_Init(memory.cast(), types.bound.as_ptr().cast()).cast::<Binding>();
+        let made = ffi::PyObject_Init(memory.cast(), types.bound.as_ptr().cast());
+        let bound = made.cast::<Binding>();
         (*bound).vectorcall = Some(call_bound);
-        bound
+        (*bound).function = (*descriptor).function;
+        ffi::Py_INCREF(object);
+        (*bound).slf = object;
+        (*bound).descriptor = descriptor;
+        made
     }
 }
 
@@ -149,17 +174,24 @@ unsafe extern "C" fn free_bound(object: Obj) {
     unsafe {
         let bound = object.cast::<Binding>();
         let slf = (*bound).slf;
-        let free = &mut *FREE.0.get();
-        if free.0 < free.1.len() {
-            free.1[free.0] = bound;
-            free.0 += 1;
-        } else {
-            let class = ffi::Py_TYPE(object);
-            ffi::PyObject_Free(bound.cast());
-            ffi::Py_DECREF(class.cast());
+        if !(*(*bound).descriptor).free.push(bound) {
+            free_for_good(object);
         }
         // May run code, which may come back here: last.
         ffi::Py_DECREF(slf);
+    }
+}
+
+/// # Safety
+/// Attached, with a binding that nobody has.
+#[cold]
+#[inline(never)]
+unsafe fn free_for_good(bound: Obj) {
+    // SAFETY: the caller's promise; an object keeps its class.
+    unsafe {
+        let class = ffi::Py_TYPE(bound);
+        ffi::PyObject_Free(bound.cast());
+        ffi::Py_DECREF(class.cast());
     }
 }
 
@@ -168,7 +200,7 @@ unsafe extern "C" fn bound_attribute(object: Obj, name: Obj) -> Obj {
     // ordinary bound method knows.
     unsafe {
         let bound = object.cast::<Binding>();
-        let ordinary = (*bound).ordinary;
+        let ordinary = (*(*bound).descriptor).ordinary;
         let class = ffi::Py_TYPE((*bound).slf).cast();
         let Some(bind) = (*ffi::Py_TYPE(ordinary)).tp_descr_get else { return null_mut() };
         let method = bind(ordinary, (*bound).slf, class);
@@ -283,6 +315,7 @@ pub(crate) fn install_with<T: PyClass>(
             (*this).function = function;
             (*this).class = class.as_ptr().cast();
             (*this).ordinary = ordinary.into_ptr();
+            (*this).free = Free::EMPTY;
             Bound::from_owned_ptr(py, made)
         };
         class.setattr(method.name(), &made)?;

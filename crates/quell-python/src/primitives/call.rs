@@ -29,6 +29,8 @@ pub(crate) type Obj = *mut ffi::PyObject;
 pub(crate) unsafe fn this<'a, T: PyClass<Frozen = True> + Sync>(slf: Obj) -> &'a T {
     // SAFETY: the caller's promise.
     unsafe {
+        // Or it is looked whether it is null, each time.
+        std::hint::assert_unchecked(!slf.is_null());
         let py = Python::assume_attached();
         let object: Borrowed<'a, '_, PyAny> = Borrowed::from_ptr(py, slf);
         object.cast_unchecked::<T>().get()

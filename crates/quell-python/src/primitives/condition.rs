@@ -7,7 +7,7 @@
 
 use std::ffi::CStr;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use pyo3::exceptions::{PyDeprecationWarning, PyGeneratorExit, PyTypeError};
@@ -18,9 +18,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::awaiting::{self, Operation, attached};
 use super::bound::install_with;
-use super::call::{
-    self, Method, Obj, Parameters, answer, boolean, none, runtime_error, this, throw,
-};
+use super::call::{self, Method, Obj, Parameters, answer, none, runtime_error, this, throw};
 use super::lock::Lock;
 use super::locking::{self, Given, Yielding};
 use super::rlock::RLock;
@@ -42,6 +40,8 @@ use crate::lazy;
 pub struct Condition {
     /// None before `__init__`.
     mutex: GilCell<Option<Kept>>,
+    /// The same lock, if it is one of ours, where it is quickly found.
+    own: OwnPlace,
     pub(super) waiters: Waiters<()>,
     /// Tasks that were closed while they waited, and did not get the lock again that their `async with` is about to release.
     forfeited: AtomicU32,
@@ -68,34 +68,52 @@ struct Mutex<'py> {
     whose: Whose,
 }
 
-/// A lock of ours, by its class.
-enum Own<'a> {
-    Lock(&'a Lock),
-    RLock(&'a RLock),
+/// A lock of ours, by its class; borrowed.
+#[derive(Clone, Copy)]
+enum Own {
+    Lock(Obj),
+    RLock(Obj),
 }
 
-impl Own<'_> {
+impl Own {
     #[inline(always)]
-    fn is_owned(&self) -> bool {
-        match self {
-            Self::Lock(lock) => Yielding::is_owned(*lock),
-            Self::RLock(lock) => Yielding::is_owned(*lock),
+    fn is_owned(self) -> bool {
+        // SAFETY: of exactly that class, and alive as long as it is kept.
+        unsafe {
+            match self {
+                Self::Lock(lock) => Yielding::is_owned(this::<Lock>(lock)),
+                Self::RLock(lock) => Yielding::is_owned(this::<RLock>(lock)),
+            }
         }
+    }
+}
+
+/// Where the lock of a condition stands that is one of ours: its address, and in the lowest bit its class. 0: it is none. Written
+/// and read with the GIL, together with what keeps it alive.
+struct OwnPlace(AtomicUsize);
+
+impl OwnPlace {
+    const RLOCK: usize = 1;
+
+    fn new(kept: Option<&Kept>) -> Self {
+        const { assert!(align_of::<ffi::PyObject>() > Self::RLOCK) };
+        Self(AtomicUsize::new(match kept.map(|kept| (kept.whose, kept.lock.as_ptr() as usize)) {
+            Some((Whose::Lock, lock)) => lock,
+            Some((Whose::RLock, lock)) => lock | Self::RLOCK,
+            _ => 0,
+        }))
+    }
+
+    fn set(&self, kept: Option<&Kept>) {
+        self.0.store(Self::new(kept).0.into_inner(), Relaxed);
     }
 
     #[inline(always)]
-    fn enter_at_once(self, py: Python<'_>) -> bool {
-        match self {
-            Self::Lock(lock) => locking::enter_at_once(lock, py),
-            Self::RLock(lock) => locking::enter_at_once(lock, py),
-        }
-    }
-
-    #[inline(always)]
-    fn give_at_once(self, py: Python<'_>) -> bool {
-        match self {
-            Self::Lock(lock) => locking::give_at_once(lock, py),
-            Self::RLock(lock) => locking::give_at_once(lock, py),
+    fn get(&self) -> Option<Own> {
+        match self.0.load(Relaxed) {
+            0 => None,
+            own if own & Self::RLOCK == 0 => Some(Own::Lock(own as Obj)),
+            own => Some(Own::RLock((own & !Self::RLOCK) as Obj)),
         }
     }
 }
@@ -260,19 +278,18 @@ impl Condition {
             .ok_or_else(|| runtime_error("Condition.__init__() was not called"))
     }
 
-    /// The lock if it is one of ours, for as long as nothing of Python runs: nobody can replace it then.
-    #[inline(always)]
-    fn own<R>(&self, py: Python<'_>, f: impl FnOnce(Own<'_>) -> R) -> Option<R> {
-        self.mutex.with(py, |kept| {
-            let kept = kept.as_ref()?;
-            match kept.whose {
-                // SAFETY: of exactly that class, and alive as long as it is kept.
-                Whose::Lock => Some(f(Own::Lock(unsafe { this::<Lock>(kept.lock.as_ptr()) }))),
-                // SAFETY: as above.
-                Whose::RLock => Some(f(Own::RLock(unsafe { this::<RLock>(kept.lock.as_ptr()) }))),
-                Whose::Standard | Whose::Other => None,
-            }
-        })
+    /// A condition of that lock, if there is one yet.
+    fn of(kept: Option<Kept>) -> Self {
+        let own = OwnPlace::new(kept.as_ref());
+        let (mutex, waiters) = (GilCell::new(kept), Waiters::new());
+        Self { mutex, own, waiters, forfeited: AtomicU32::new(0) }
+    }
+
+    /// Keeps another lock. What was kept before is dropped where other code may run.
+    fn keep(&self, py: Python<'_>, kept: Option<Kept>) {
+        self.own.set(kept.as_ref());
+        let before = self.mutex.with(py, |mutex| std::mem::replace(mutex, kept));
+        drop(before);
     }
 
     fn wait(&self, py: Python<'_>, patience: Patience) -> PyResult<bool> {
@@ -301,10 +318,9 @@ impl Condition {
         }
     }
 
-    #[inline(always)]
     fn notify(&self, py: Python<'_>, count: usize) -> PyResult<()> {
-        let owned = match self.own(py, |lock| lock.is_owned()) {
-            Some(owned) => owned,
+        let owned = match self.own.get() {
+            Some(lock) => lock.is_owned(),
             None => self.mutex(py)?.is_owned_foreign()?,
         };
         if !owned {
@@ -318,8 +334,7 @@ impl Condition {
     pub(super) fn new_object(py: Python<'_>, lock: &Py<Lock>) -> PyResult<Py<Self>> {
         lazy::named(py, "Condition")?;
         let lock = lock.clone_ref(py).into_any();
-        let mutex = GilCell::new(Some(Kept { lock, whose: Whose::Lock }));
-        Py::new(py, Self { mutex, waiters: Waiters::new(), forfeited: AtomicU32::new(0) })
+        Py::new(py, Self::of(Some(Kept { lock, whose: Whose::Lock })))
     }
 
     /// The lock, for a task: an RLock is a thread's, and a foreign one knows no tasks.
@@ -373,7 +388,7 @@ impl Condition {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs), text_signature = "(lock=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { mutex: GilCell::new(None), waiters: Waiters::new(), forfeited: AtomicU32::new(0) }
+        Self::of(None)
     }
 
     #[pyo3(signature = (lock=None))]
@@ -385,9 +400,7 @@ impl Condition {
         for name in ["acquire", "release"] {
             lock.getattr(name)?;
         }
-        let kept = Kept { whose: whose(&lock)?, lock: lock.unbind() };
-        let before = self.mutex.with(py, |mutex| mutex.replace(kept));
-        drop(before);
+        self.keep(py, Some(Kept { whose: whose(&lock)?, lock: lock.unbind() }));
         Ok(())
     }
 
@@ -558,8 +571,7 @@ impl Condition {
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        let kept = self.mutex.with(py, Option::take);
-        drop(kept);
+        self.keep(py, None);
     }
 }
 
@@ -593,15 +605,11 @@ unsafe extern "C" fn acquire(slf: Obj, args: *const Obj, count: isize, keywords:
 unsafe extern "C" fn release(slf: Obj, _: Obj) -> Obj {
     // SAFETY: as for `acquire`.
     unsafe {
-        let (condition, py) = (this::<Condition>(slf), Python::assume_attached());
-        if condition.own(py, |lock| lock.give_at_once(py)) == Some(true) {
-            return none();
+        match this::<Condition>(slf).own.get() {
+            Some(Own::Lock(lock)) => locking::release::<Lock>(lock, null_mut()),
+            Some(Own::RLock(lock)) => locking::release::<RLock>(lock, null_mut()),
+            None => on_foreign(slf, "release", null_mut(), 0),
         }
-        on_mutex(slf, |mutex, lock| match mutex.whose {
-            Whose::Lock => locking::release::<Lock>(lock, null_mut()),
-            Whose::RLock => locking::release::<RLock>(lock, null_mut()),
-            _ => call_foreign(mutex, "release", std::ptr::null(), 0, null_mut()),
-        })
     }
 }
 
@@ -609,15 +617,11 @@ unsafe extern "C" fn release(slf: Obj, _: Obj) -> Obj {
 unsafe extern "C" fn enter(slf: Obj, args: *mut Obj, count: isize) -> Obj {
     // SAFETY: as for `acquire`.
     unsafe {
-        let (condition, py) = (this::<Condition>(slf), Python::assume_attached());
-        if count == 0 && condition.own(py, |lock| lock.enter_at_once(py)) == Some(true) {
-            return boolean(true);
+        match this::<Condition>(slf).own.get() {
+            Some(Own::Lock(lock)) => locking::enter::<Lock>(lock, args, count),
+            Some(Own::RLock(lock)) => locking::enter::<RLock>(lock, args, count),
+            None => on_foreign(slf, "__enter__", args, count),
         }
-        on_mutex(slf, |mutex, lock| match mutex.whose {
-            Whose::Lock => locking::enter::<Lock>(lock, args, count),
-            Whose::RLock => locking::enter::<RLock>(lock, args, count),
-            _ => call_foreign(mutex, "__enter__", args, count, null_mut()),
-        })
     }
 }
 
@@ -625,16 +629,23 @@ unsafe extern "C" fn enter(slf: Obj, args: *mut Obj, count: isize) -> Obj {
 unsafe extern "C" fn exit(slf: Obj, args: *mut Obj, count: isize) -> Obj {
     // SAFETY: as for `acquire`.
     unsafe {
-        let (condition, py) = (this::<Condition>(slf), Python::assume_attached());
-        if condition.own(py, |lock| lock.give_at_once(py)) == Some(true) {
-            return none();
+        match this::<Condition>(slf).own.get() {
+            Some(Own::Lock(lock)) => locking::exit::<Lock>(lock, args, count),
+            Some(Own::RLock(lock)) => locking::exit::<RLock>(lock, args, count),
+            None => on_foreign(slf, "__exit__", args, count),
         }
-        on_mutex(slf, |mutex, lock| match mutex.whose {
-            Whose::Lock => locking::exit::<Lock>(lock, args, count),
-            Whose::RLock => locking::exit::<RLock>(lock, args, count),
-            _ => call_foreign(mutex, "__exit__", args, count, null_mut()),
-        })
     }
+}
+
+/// Calls a method of the condition's lock, which is none of ours.
+///
+/// # Safety
+/// As [`on_mutex`], with a call's arguments.
+#[cold]
+#[inline(never)]
+unsafe fn on_foreign(slf: Obj, method: &str, args: *mut Obj, count: isize) -> Obj {
+    // SAFETY: the caller's promise.
+    unsafe { on_mutex(slf, |mutex, _| call_foreign(mutex, method, args, count, null_mut())) }
 }
 
 /// Calls a method of a foreign lock.
@@ -677,6 +688,26 @@ unsafe extern "C" fn wait(slf: Obj, args: *const Obj, count: isize, keywords: Ob
 /// `Condition.notify(n=1)`.
 unsafe extern "C" fn notify(slf: Obj, args: *const Obj, count: isize, keywords: Obj) -> Obj {
     // SAFETY: as for `acquire`.
+    unsafe {
+        let (condition, py) = (this::<Condition>(slf), Python::assume_attached());
+        // Mostly nobody waits.
+        if count == 0
+            && keywords.is_null()
+            && condition.own.get().is_some_and(Own::is_owned)
+            && condition.waiters.len(py) == 0
+        {
+            return none();
+        }
+        notify_waiting(slf, args, count, keywords)
+    }
+}
+
+/// # Safety
+/// As [`acquire`].
+#[cold]
+#[inline(never)]
+unsafe fn notify_waiting(slf: Obj, args: *const Obj, count: isize, keywords: Obj) -> Obj {
+    // SAFETY: the caller's promise.
     unsafe {
         let py = Python::assume_attached();
         let how_many = match count == 0 && keywords.is_null() {

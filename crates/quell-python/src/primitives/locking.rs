@@ -88,13 +88,13 @@ fn take_at_once<L: Locking>(lock: &L, py: Python<'_>, noted: fn(&L, Me<'_>)) -> 
 
 /// Enters it where there is nothing in the way.
 #[inline(always)]
-pub(super) fn enter_at_once<L: Locking>(lock: &L, py: Python<'_>) -> bool {
+fn enter_at_once<L: Locking>(lock: &L, py: Python<'_>) -> bool {
     take_at_once(lock, py, L::entered)
 }
 
 /// Gives it back where there is nothing in the way. If not, nothing was done, and [`Locking::give`] finds out why.
 #[inline(always)]
-pub(super) fn give_at_once<L: Locking>(lock: &L, py: Python<'_>) -> bool {
+fn give_at_once<L: Locking>(lock: &L, py: Python<'_>) -> bool {
     delivery::me_undisturbed(py).is_some_and(|me| lock.give_at_once(me))
 }
 
@@ -145,13 +145,13 @@ pub(super) fn take_with<L: Locking>(
 /// `acquire()`, without arguments.
 #[inline(always)]
 pub(super) fn take_plainly<L: Locking>(lock: &L, py: Python<'_>) -> PyResult<bool> {
-    if take_at_once(lock, py, L::acquired) { Ok(true) } else { take_forever(lock, py, L::acquired) }
+    if take_at_once(lock, py, L::acquired) { Ok(true) } else { take_forever(lock, py) }
 }
 
 #[cold]
 #[inline(never)]
-fn take_forever<L: Locking>(lock: &L, py: Python<'_>, noted: fn(&L, Me<'_>)) -> PyResult<bool> {
-    take(lock, py, || Ok(Patience::Forever), noted)
+fn take_forever<L: Locking>(lock: &L, py: Python<'_>) -> PyResult<bool> {
+    take_with(lock, py, || Ok(Patience::Forever))
 }
 
 /// `acquire(blocking=True, timeout=-1)`.
@@ -205,16 +205,21 @@ pub(super) unsafe extern "C" fn release<L: Locking>(slf: Obj, _: Obj) -> Obj {
         if give_at_once(lock, py) {
             return none();
         }
-        give(lock, py)
+        give::<L>(slf)
     }
 }
 
+/// # Safety
+/// As for [`acquire`].
 #[cold]
 #[inline(never)]
-fn give<L: Locking>(lock: &L, py: Python<'_>) -> Obj {
-    // SAFETY: attached.
+unsafe fn give<L: Locking>(slf: Obj) -> Obj {
+    // SAFETY: the caller's promise.
     unsafe {
-        match lock.give(py) {
+        let py = Python::assume_attached();
+        // A condition lends its lock, and may be given another one by what runs here.
+        let kept = Bound::from_borrowed_ptr(py, slf);
+        match this::<L>(kept.as_ptr()).give(py) {
             Ok(()) => none(),
             Err(error) => throw(error),
         }
@@ -232,7 +237,21 @@ pub(super) unsafe extern "C" fn enter<L: Locking>(slf: Obj, _: *mut Obj, count: 
         if enter_at_once(lock, py) {
             return boolean(true);
         }
-        answer(take_forever(lock, py, L::entered))
+        enter_waiting::<L>(slf)
+    }
+}
+
+/// # Safety
+/// As for [`acquire`].
+#[cold]
+#[inline(never)]
+unsafe fn enter_waiting<L: Locking>(slf: Obj) -> Obj {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let py = Python::assume_attached();
+        // As in `give`.
+        let kept = Bound::from_borrowed_ptr(py, slf);
+        answer(take(this::<L>(kept.as_ptr()), py, || Ok(Patience::Forever), L::entered))
     }
 }
 

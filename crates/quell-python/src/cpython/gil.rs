@@ -1,0 +1,65 @@
+//! Who has the GIL, in the interpreter's own words: whoever takes it leaves its thread state there, so that the holder finds its
+//! own state by two loads, where `PyThreadState_Get` asks for a variable of the thread in another library.
+//!
+//! From CPython 3.12 on; 3.11 keeps the holder's state in its runtime record, and nothing need be found.
+//!
+//! It is true whenever quell runs. `take_gil` writes the field, and everything that makes a thread state the current one takes the
+//! GIL with it: `PyEval_RestoreThread`, `PyGILState_Ensure`, the child of a fork, and `PyThreadState_Swap`, which from 3.12 on gives the
+//! GIL up and takes it again for the other state. Subinterpreters that share the GIL share the field. One that has a GIL of its own
+//! runs none of quell: the module refuses to be loaded there, and a patched function looks at the interpreter first.
+
+use std::ffi::{c_int, c_ulong};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering::Relaxed};
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::layout;
+use super::thread::ThreadState;
+
+/// How `_gil_runtime_state` begins, on each version and in debug builds. The interpreter changes it by atomic operations.
+#[repr(C)]
+struct Gil {
+    _switch_interval: c_ulong,
+    last_holder: AtomicPtr<ffi::PyThreadState>,
+    locked: AtomicI32,
+}
+
+/// The value of `locked` while somebody has it.
+const HELD: c_int = 1;
+
+/// The main interpreter's. Null: [`find`] was not called yet, or it is not where the known releases have it.
+static GIL: AtomicPtr<Gil> = AtomicPtr::new(null_mut());
+
+/// Looks for it. Called once, attached to the main interpreter, before anything of quell's runs often.
+pub(crate) fn find(_py: Python<'_>) {
+    /// The GIL that an interpreter made is a part of its state, near the beginning.
+    const STATE: usize = 1 << 14;
+    if !layout::verify() {
+        return;
+    }
+    // SAFETY: attached.
+    let state = unsafe { ffi::PyInterpreterState_Main() } as usize;
+    // SAFETY: among the first fields of a live interpreter's state, whose layout was verified.
+    let place: usize = unsafe { layout::read(state as *const u8, layout::IS_GIL) };
+    if !(state..state + STATE).contains(&place) || !place.is_multiple_of(align_of::<Gil>()) {
+        return;
+    }
+    // SAFETY: inside the interpreter's state, aligned, and all of its fields may have any value.
+    let found = unsafe { &*(place as *const Gil) };
+    // The calling thread has it, so these are its fields if they say so.
+    let mine = found.last_holder.load(Relaxed) == ThreadState::current().as_ptr();
+    if mine && found.locked.load(Relaxed) == HELD {
+        GIL.store(place as *mut Gil, Relaxed);
+    }
+}
+
+/// The thread state of the calling thread, which has the GIL. None, if that cannot be known.
+#[inline(always)]
+pub(super) fn holder() -> Option<*mut ffi::PyThreadState> {
+    // Relaxed, both: the first was written once, with the GIL, before the calling thread took it; the second the calling thread has
+    // written itself, when it took the GIL.
+    // SAFETY: null, or inside the state of the main interpreter, which is a part of the runtime record.
+    unsafe { GIL.load(Relaxed).as_ref() }.map(|gil| gil.last_holder.load(Relaxed))
+}
