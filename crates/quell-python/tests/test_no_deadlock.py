@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import quell
 from conftest import STRESS, spin_until
+from dining import Table
 from quell import threading as qthreading
 from seen import Start, in_lock, off  # noqa: F401
 
@@ -156,77 +157,18 @@ def test_no_false_alarm(policy: str, fast_switching: None) -> None:
 
 
 def test_philosophers(fast_switching: None) -> None:
-    # They take the forks in no order at all; each deadlock ends with one of them, and all of them eat.
     quell.set_detection("fail")
-    count, meals = 5, 40 * STRESS
-    forks = [quell.Lock() for _ in range(count)]
-    eaten, deadlocks = [0] * count, [0] * count
-    failed: list[BaseException] = []
-
-    def dine(number: int) -> None:
-        try:
-            while eaten[number] < meals:
-                try:
-                    with forks[number]:
-                        time.sleep(0)
-                        with forks[(number + 1) % count]:
-                            eaten[number] += 1
-                except quell.Deadlock as deadlock:
-                    assert len(deadlock.threads) == count
-                    deadlocks[number] += 1
-        except BaseException as error:
-            failed.append(error)
-            raise
-
-    workers = [threading.Thread(target=dine, args=(n,), daemon=True) for n in range(count)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-    assert not failed, failed
-    assert eaten == [meals] * count
-    assert not any(fork.locked() for fork in forks)
+    meals = 40 * STRESS
+    table = Table([quell.Lock() for _ in range(5)], lambda eaten: eaten < meals)
+    table.done()
+    assert table.eaten == [meals] * 5
 
 
 def test_philosophers_of_whom_another_one_fails(fast_switching: None) -> None:
-    # With interrupts, so that verdicts meet grants and interrupts; whoever fails, all go on.
-    count, end = 4, time.monotonic() + 0.7 * STRESS
-    forks = [quell.RLock() for _ in range(count)]
-    failed: list[BaseException] = []
-    seen = {"deadlock": 0, "interrupt": 0, "meal": 0}
-
-    def dine(number: int) -> None:
-        with quell.mask():  # interrupts are raised only where it waits
-            while time.monotonic() < end:
-                try:
-                    with forks[number]:
-                        time.sleep(0)
-                        with forks[(number + 1) % count]:
-                            seen["meal"] += 1
-                except quell.Deadlock:
-                    seen["deadlock"] += 1
-                except quell.Interrupt:
-                    seen["interrupt"] += 1
-                except BaseException as error:
-                    failed.append(error)
-                    raise
-            quell.shield().__enter__()  # to the end of the thread
-
-    def choose(deadlock: quell.Deadlock) -> quell.ThreadInfo:
-        return random.choice(deadlock.threads)
-
-    workers = [threading.Thread(target=dine, args=(n,), daemon=True) for n in range(count)]
-    for worker in workers:
-        worker.start()
-    policies = ["youngest", "eldest", "fail", choose]
-    while time.monotonic() < end:
-        quell.set_detection(random.choice(policies))  # type: ignore[arg-type]
-        with suppress(LookupError):
-            quell.interrupt(random.choice(workers))
-        time.sleep(0.001)
-    for worker in workers:
-        worker.join(60)
-        assert not worker.is_alive()
-    assert not failed, failed
-    assert seen["meal"]
-    assert not any(fork.locked() for fork in forks)
+    # With interrupts, so that verdicts meet grants and interrupts.
+    end = time.monotonic() + 0.7 * STRESS
+    quell.set_detection("fail")
+    table = Table([quell.RLock() for _ in range(4)], lambda _: time.monotonic() < end)
+    table.disturb(["youngest", "eldest", "fail", lambda it: random.choice(it.threads)])
+    table.done()
+    assert sum(table.eaten)
