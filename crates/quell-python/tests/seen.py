@@ -52,6 +52,12 @@ def waiting(thread: threading.Thread) -> bool:
     return any(t.ident == thread.ident and t.waits for t in quell.threads())
 
 
+def wants(thread: threading.Thread, lock: Any) -> bool:
+    """Whether the thread waits for this lock, or for that of this condition."""
+    seen = info(thread).waits
+    return seen is not None and seen.object is getattr(lock, "_lock", lock)
+
+
 class Ring:
     """Threads of which each holds a lock and then wants the next one's: the last one closes the circle."""
 

@@ -3,10 +3,8 @@
 import _thread
 import os
 import signal
-import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -15,22 +13,12 @@ from typing import Any
 import pytest
 import quell
 from conftest import STRESS, spin_until
-from seen import Ring, Start, in_lock, info, line_of, off, waiting, waits  # noqa: F401
+from dining import Table
+from seen import Ring, Start, in_lock, info, line_of, off, waits, wants  # noqa: F401
 
-pytestmark = [
-    pytest.mark.usefixtures("patched"),
-    pytest.mark.skipif(
-        sys.version_info >= (3, 14), reason="who holds a standard lock is not followed on 3.14"
-    ),
-]
+pytestmark = pytest.mark.usefixtures("patched")
 
 KINDS: list[Callable[[], Any]] = [threading.Lock, threading.RLock, threading.Condition]
-
-
-def wants(thread: threading.Thread, lock: Any) -> bool:
-    """Whether the thread waits for this lock, or for that of this condition."""
-    seen = info(thread).waits
-    return seen is not None and seen.object is getattr(lock, "_lock", lock)
 
 
 def on_lock() -> threading.Condition:
@@ -328,87 +316,6 @@ def test_in_a_shield_nobody_fails(start: Start) -> None:
     assert one.done().result == "both"
 
 
-# ---- while detection is on, and after it
-
-
-def test_notes_end_with_detection_and_with_the_patch() -> None:
-    held = threading.Lock()
-    for end in [lambda: quell.set_detection("off"), quell.unpatch]:
-        quell.set_detection("fail")
-        with held:
-            (hold,) = quell.threads()[0].holds
-            assert hold.object is held
-            assert hold.kind == "threading.Lock"
-            assert hold.taken
-            assert hold.taken.function == test_notes_end_with_detection_and_with_the_patch.__name__
-            end()
-            assert quell.threads()[0].holds == ()
-        quell.set_detection("off")
-        quell.patch()
-        # What was acquired in between has no holder.
-        held.acquire()
-        quell.set_detection("fail")
-        assert quell.threads()[0].holds == ()
-        held.release()
-        quell.set_detection("off")
-    quell.unpatch()
-
-
-def test_locks_that_are_dropped_while_held_are_not_kept() -> None:
-    quell.set_detection("fail")
-    alive = []
-    for _ in range(1000):
-        lock = threading.Lock()
-        lock.acquire()
-        alive.append(weakref.ref(lock))
-        del lock
-    assert sum(ref() is not None for ref in alive) <= 128
-
-
-def test_what_is_seen_of_a_wait(start: Start) -> None:
-    quell.set_detection("report")
-    lock, go = threading.Lock(), threading.Event()
-
-    def hold() -> None:
-        with lock:
-            go.wait()
-
-    holder = start(hold)
-    spin_until(lambda: any(h.object is lock for h in info(holder).holds))
-    waiter = start(lambda: lock.acquire(timeout=60))
-    seen = waits(waiter)
-    assert (seen.kind, seen.object is lock, seen.holder) == ("threading.Lock", True, holder.ident)
-    assert seen.taken
-    assert seen.taken.line == line_of(hold, "with lock:")
-    text = repr(seen)
-    assert f"threading.Lock {id(lock):#x} at {__file__}:" in text
-    assert f", which {holder.name} acquired at {__file__}:{seen.taken.line} in" in text
-    go.set()
-    holder.done()
-    assert waiter.done().result is True
-
-
-def test_who_has_an_rlock_is_seen_without_detection(start: Start) -> None:
-    lock, go = threading.RLock(), threading.Event()
-
-    def hold() -> None:
-        with lock:
-            go.wait()
-
-    holder = start(hold)
-    spin_until(lambda: waiting(holder))
-    waiter = start(lambda: lock.acquire(timeout=60))
-    seen = waits(waiter)
-    assert (seen.kind, seen.holder, seen.taken) == ("threading.RLock", holder.ident, None)
-    joiner = start(holder.join)
-    seen = waits(joiner)
-    assert (seen.kind, seen.holder) == ("Thread", holder.ident)
-    go.set()
-    holder.done()
-    waiter.done()
-    joiner.done()
-
-
 # ---- the main thread; fork; under fire
 
 
@@ -477,46 +384,9 @@ def test_in_the_child_of_a_fork(start: Start) -> None:
 
 @pytest.mark.parametrize("kind", [threading.Lock, threading.RLock])
 def test_philosophers(kind: Callable[[], Any], fast_switching: None) -> None:
-    # They take the forks in no order at all, and are interrupted; each deadlock ends with one of them, and all of them eat.
-    count, meals = 4, 40 * STRESS
-    forks: list[Any] = [kind() for _ in range(count)]
-    eaten, deadlocks, interrupts = [0] * count, [0] * count, [0] * count
-    failed: list[BaseException] = []
-
-    def dine(number: int) -> None:
-        with quell.mask():  # interrupts are raised only where it waits
-            while eaten[number] < meals:
-                try:
-                    with forks[number]:
-                        time.sleep(0)
-                        with forks[(number + 1) % count]:
-                            eaten[number] += 1
-                except quell.Deadlock as deadlock:
-                    deadlocks[number] += 1
-                    if len(deadlock.threads) != count:
-                        failed.append(deadlock)
-                except quell.Interrupt:
-                    interrupts[number] += 1
-                except BaseException as error:
-                    failed.append(error)
-                    raise
-            quell.shield().__enter__()  # to the end of the thread
-
-    workers = [threading.Thread(target=dine, args=(n,), daemon=True) for n in range(count)]
-    policies = ["youngest", "eldest", "fail"]
+    meals = 40 * STRESS
     quell.set_detection("fail")
-    for worker in workers:
-        worker.start()
-    for turn in range(10**9):
-        quell.set_detection(policies[turn % 3])  # type: ignore[arg-type]
-        with suppress(LookupError):
-            quell.interrupt(workers[turn % count])
-        time.sleep(0.002)
-        if not any(w.is_alive() for w in workers):
-            break
-    assert not failed, failed
-    assert eaten == [meals] * count
-    assert quell.find_deadlocks() == []
-    for fork in forks:
-        with fork:
-            pass
+    table = Table([kind() for _ in range(4)], lambda eaten: eaten < meals)
+    table.disturb(["youngest", "eldest", "fail"])
+    table.done()
+    assert table.eaten == [meals] * 4

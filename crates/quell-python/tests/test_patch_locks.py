@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import quell
-from conftest import PATIENCE, STRESS, python
+from conftest import PATIENCE, STRESS, blocked, python
 from patch_cases import Stop, interrupted
 
 LOCKS = [threading.Lock, threading.RLock]
@@ -37,11 +37,26 @@ def use(lock):
 @pytest.mark.parametrize("timeout", [-1, PATIENCE * 10])
 def test_who_waits_for_a_lock_when_it_is_undone_gets_it(make, timeout, start):
     lock = held(make)
+
+    def acquire():
+        answer = lock.acquire(timeout=timeout)
+        lock.release()
+        return answer
+
     with quell.patch():
-        waits = start(lambda: lock.acquire(timeout=timeout) and lock.release()).blocked()
+        waits = start(acquire).blocked()
+    blocked(waits)  # in the original
     lock.release()
-    assert waits.done().error is None
+    assert waits.done().result is True
     assert lock.acquire(blocking=False)
+
+
+@pytest.mark.parametrize("make", LOCKS)
+def test_who_waits_for_a_lock_when_it_is_undone_waits_as_long_as_it_would(make, start):
+    lock = held(make)
+    with quell.patch():
+        waits = start(lambda: lock.acquire(timeout=0.1)).blocked()
+    assert waits.done().result is False
 
 
 @pytest.mark.parametrize("timeout", [None, PATIENCE * 10])
@@ -49,6 +64,8 @@ def test_who_waits_for_an_item_when_it_is_undone_gets_it(timeout, start):
     items = queue.SimpleQueue()
     with quell.patch():
         waits = [start(lambda: items.get(timeout=timeout)).blocked() for _ in range(2)]
+    for waiter in waits:
+        blocked(waiter)
     items.put("item")
     items.put("item")
     assert [w.done().result for w in waits] == ["item", "item"]

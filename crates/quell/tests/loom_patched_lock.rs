@@ -61,14 +61,9 @@ impl Model {
     }
 
     /// The patched acquire; false if it was given up.
-    fn acquire(&self, who: u64, wait: &Wait) -> bool {
-        self.acquire_or_fail(who, wait, None)
-    }
-
-    /// The same; a look may fail, counted from 0.
-    fn acquire_or_fail(&self, who: u64, wait: &Wait, fails: Option<u32>) -> bool {
+    fn acquire(&self, who: u64, how: Acquire) -> bool {
         let gil = RefCell::new(Some(self.gil.lock().unwrap()));
-        let mut waiter = Waiter { model: self, gil, wait, fails, looks: 0 };
+        let mut waiter = Waiter { model: self, gil, how, looks: 0, sleeps: 0 };
         let ended = line::wait(&mut waiter, AT, who);
         drop(waiter);
         match ended {
@@ -142,12 +137,41 @@ impl Model {
     }
 }
 
+/// How somebody acquires.
+#[derive(Clone, Copy)]
+struct Acquire {
+    wait: Wait,
+    /// Lets others have the GIL before each sleep.
+    pauses: bool,
+    /// Fails before this sleep, counted from 0.
+    fails: Option<u32>,
+    /// The look that fails, counted from 0.
+    blind: Option<u32>,
+    /// Lets others have the GIL and goes on, when the sleep was ended.
+    goes_on: bool,
+}
+
+impl Acquire {
+    fn new() -> Acquire {
+        let wait = Wait { leave_pending: true, ..Wait::new() };
+        Acquire { wait, pauses: false, fails: None, blind: None, goes_on: false }
+    }
+}
+
 struct Waiter<'a> {
     model: &'a Model,
     gil: RefCell<Option<MutexGuard<'a, Gil>>>,
-    wait: &'a Wait,
-    fails: Option<u32>,
+    how: Acquire,
     looks: u32,
+    sleeps: u32,
+}
+
+impl Waiter<'_> {
+    fn let_others(&mut self) {
+        *self.gil.get_mut() = None;
+        thread::yield_now();
+        *self.gil.get_mut() = Some(self.model.gil.lock().unwrap());
+    }
 }
 
 impl Waits for Waiter<'_> {
@@ -158,13 +182,21 @@ impl Waits for Waiter<'_> {
         f(&mut self.gil.borrow_mut().as_mut().unwrap().line)
     }
 
+    fn prepare(&mut self) -> Result<(), ()> {
+        if self.how.pauses {
+            self.let_others();
+        }
+        self.sleeps += 1;
+        if self.how.fails == Some(self.sleeps - 1) { Err(()) } else { Ok(()) }
+    }
+
     fn is_told(&self) -> bool {
         self.gil.borrow().as_ref().unwrap().told
     }
 
     fn look(&mut self) -> Result<Option<()>, ()> {
         self.looks += 1;
-        if self.fails == Some(self.looks - 1) {
+        if self.how.blind == Some(self.looks - 1) {
             return Err(());
         }
         let gil = self.gil.get_mut().as_mut().unwrap();
@@ -177,13 +209,17 @@ impl Waits for Waiter<'_> {
 
     fn sleep(&mut self, told: &Event) -> Result<(), WaitError> {
         *self.gil.get_mut() = None;
-        let slept = told.wait_with(self.wait);
+        let slept = told.wait_with(&self.how.wait);
         *self.gil.get_mut() = Some(self.model.gil.lock().unwrap());
         slept
     }
 
     fn stopped(&mut self) -> Result<(), ()> {
-        Err(())
+        if !self.how.goes_on {
+            return Err(());
+        }
+        self.let_others();
+        Ok(())
     }
 }
 
@@ -214,6 +250,10 @@ impl Releases for Holder<'_, '_> {
     }
 }
 
+fn late() -> Acquire {
+    Acquire { wait: Wait { leave_pending: true, ..model::timed() }, ..Acquire::new() }
+}
+
 /// With locks that are released, and with locks that are given.
 fn both_ways(preemptions: usize, model: impl Fn(bool) + Sync + Send + Copy + 'static) {
     for fair in [false, true] {
@@ -221,13 +261,9 @@ fn both_ways(preemptions: usize, model: impl Fn(bool) + Sync + Send + Copy + 'st
     }
 }
 
-fn pending() -> Wait {
-    Wait { leave_pending: true, ..Wait::new() }
-}
-
 /// Takes it, uses it and releases it, if it gets it.
-fn use_once(model: &Model, who: u64, wait: &Wait) -> u32 {
-    let taken = model.acquire(who, wait);
+fn use_once(model: &Model, who: u64, how: Acquire) -> u32 {
+    let taken = model.acquire(who, how);
     if taken {
         model.add();
         model.release();
@@ -242,10 +278,10 @@ fn who_waits_in_line_has_it_by_turns() {
         let others: Vec<_> = (1..3)
             .map(|who| {
                 let model = model.clone();
-                thread::spawn(move || assert_eq!(use_once(&model, who, &pending()), 1))
+                thread::spawn(move || assert_eq!(use_once(&model, who, Acquire::new()), 1))
             })
             .collect();
-        assert_eq!(use_once(&model, 0, &pending()), 1);
+        assert_eq!(use_once(&model, 0, Acquire::new()), 1);
         for other in others {
             other.join().unwrap();
         }
@@ -268,9 +304,9 @@ fn both_kinds_of_waiters_take_turns() {
         });
         let in_line = thread::spawn({
             let model = model.clone();
-            move || assert_eq!(use_once(&model, 2, &pending()), 1)
+            move || assert_eq!(use_once(&model, 2, Acquire::new()), 1)
         });
-        assert_eq!(use_once(&model, 0, &pending()), 1);
+        assert_eq!(use_once(&model, 0, Acquire::new()), 1);
         original.join().unwrap();
         in_line.join().unwrap();
         model.expect(3);
@@ -285,11 +321,11 @@ fn an_interrupted_wait_takes_nobody_s_turn() {
         let handle = Thread::unattached(None);
         let leaves = with_handle(&handle, {
             let model = model.clone();
-            move || use_once(&model, 1, &pending())
+            move || use_once(&model, 1, Acquire::new())
         });
         let stays = thread::spawn({
             let model = model.clone();
-            move || assert_eq!(use_once(&model, 2, &pending()), 1)
+            move || assert_eq!(use_once(&model, 2, Acquire::new()), 1)
         });
         handle.interrupt(Interrupt::new(1));
         model.release();
@@ -307,7 +343,7 @@ fn an_interrupted_wait_takes_no_turn_of_the_parking_lot() {
         let handle = Thread::unattached(None);
         let leaves = with_handle(&handle, {
             let model = model.clone();
-            move || use_once(&model, 1, &pending())
+            move || use_once(&model, 1, Acquire::new())
         });
         let stays = thread::spawn({
             let model = model.clone();
@@ -333,11 +369,11 @@ fn a_wait_that_is_late_takes_nobody_s_turn() {
         let handle = Thread::unattached(None);
         let leaves = with_handle(&handle, {
             let model = model.clone();
-            move || use_once(&model, 1, &Wait { leave_pending: true, ..model::timed() })
+            move || use_once(&model, 1, late())
         });
         let stays = thread::spawn({
             let model = model.clone();
-            move || assert_eq!(use_once(&model, 2, &pending()), 1)
+            move || assert_eq!(use_once(&model, 2, Acquire::new()), 1)
         });
         model::expire(&handle);
         model.release();
@@ -347,30 +383,91 @@ fn a_wait_that_is_late_takes_nobody_s_turn() {
     });
 }
 
-/// One that was told and cannot look tells the next.
+/// One that may have been told ends with an error: in a look, or as it would sleep once more.
 #[test]
-fn a_look_that_fails_passes_the_turn_on() {
+fn who_ends_with_an_error_passes_the_turn_on() {
+    let blind = Acquire { blind: Some(1), ..Acquire::new() };
+    let fails = Acquire { fails: Some(1), ..Acquire::new() };
+    for how in [blind, fails] {
+        both_ways(2, move |fair| {
+            let model = Model::new(fair, HELD);
+            let ends = thread::spawn({
+                let model = model.clone();
+                move || use_once(&model, 1, how)
+            });
+            let stays = thread::spawn({
+                let model = model.clone();
+                move || assert_eq!(use_once(&model, 2, Acquire::new()), 1)
+            });
+            model.release();
+            stays.join().unwrap();
+            let taken = ends.join().unwrap();
+            model.expect(1 + taken);
+        });
+    }
+}
+
+/// Two wait; one lets others have the GIL before it sleeps, as it asks who is to give up a deadlock, and may be the one.
+#[test]
+fn who_looks_around_before_a_sleep_misses_nothing() {
+    for fails in [None, Some(0), Some(1)] {
+        both_ways(2, move |fair| {
+            let model = Model::new(fair, HELD);
+            let looks = thread::spawn({
+                let model = model.clone();
+                move || use_once(&model, 1, Acquire { pauses: true, fails, ..Acquire::new() })
+            });
+            let stays = thread::spawn({
+                let model = model.clone();
+                move || assert_eq!(use_once(&model, 2, Acquire::new()), 1)
+            });
+            model.release();
+            stays.join().unwrap();
+            let taken = looks.join().unwrap();
+            assert!(taken == 1 || fails.is_some());
+            model.expect(1 + taken);
+        });
+    }
+}
+
+/// A sleep is ended for what concerns it not, such as a signal in the main thread: it sleeps again.
+#[test]
+fn a_wait_that_is_disturbed_goes_on() {
     both_ways(2, |fair| {
         let model = Model::new(fair, HELD);
-        let fails = thread::spawn({
+        let handle = Thread::unattached(None);
+        let disturbed = with_handle(&handle, {
             let model = model.clone();
             move || {
-                let taken = model.acquire_or_fail(1, &pending(), Some(1));
-                if taken {
-                    model.add();
-                    model.release();
-                }
-                u32::from(taken)
+                let wait = Acquire::new().wait.signals();
+                use_once(&model, 1, Acquire { wait, goes_on: true, ..Acquire::new() })
             }
         });
-        let stays = thread::spawn({
+        let other = thread::spawn({
             let model = model.clone();
-            move || assert_eq!(use_once(&model, 2, &pending()), 1)
+            move || assert_eq!(use_once(&model, 2, Acquire::new()), 1)
         });
+        handle.nudge();
         model.release();
-        stays.join().unwrap();
-        let taken = fails.join().unwrap();
-        model.expect(1 + taken);
+        other.join().unwrap();
+        assert_eq!(disturbed.join().unwrap(), 1);
+        model.expect(2);
+    });
+}
+
+/// The calls are restored while one lets others have the GIL before it sleeps.
+#[test]
+fn who_looks_around_while_the_calls_are_restored_is_not_left_behind() {
+    both_ways(3, |fair| {
+        let model = Model::new(fair, HELD);
+        let looks = thread::spawn({
+            let model = model.clone();
+            move || use_once(&model, 1, Acquire { pauses: true, ..Acquire::new() })
+        });
+        model.unpatch();
+        model.release();
+        assert_eq!(looks.join().unwrap(), 1);
+        model.expect(1);
     });
 }
 
@@ -382,7 +479,7 @@ fn who_waits_while_the_calls_are_restored_is_not_left_behind() {
         let others: Vec<_> = (1..3)
             .map(|who| {
                 let model = model.clone();
-                thread::spawn(move || assert_eq!(use_once(&model, who, &pending()), 1))
+                thread::spawn(move || assert_eq!(use_once(&model, who, Acquire::new()), 1))
             })
             .collect();
         model.unpatch();

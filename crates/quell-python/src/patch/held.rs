@@ -3,14 +3,14 @@
 //!
 //! An `RLock` says itself which thread has it. A `Lock` does not. So while deadlocks are looked for, an acquire through the
 //! replaced methods leaves a *note* here; and the methods that release are replaced as well, for that time, to take it away. With
-//! detection off there are no notes, releases are CPython's own, and an acquire looks at one word more.
+//! detection off there are no notes, releases are CPython's own (up to 3.13), and an acquire looks at one word more.
 //!
 //! All of it changes with the GIL held:
 //!
 //! | step | by |
 //! | --- | --- |
 //! | a note is made | who has acquired, before it gives the GIL up |
-//! | it is taken away | who releases, in whatever thread, in one hold of the GIL with the release |
+//! | it is taken away | who releases, in whatever thread, in one hold of the GIL with the release; also if somebody else has the lock by that |
 //! | it is lifted, and brought back | a condition that waits, and has its lock again |
 //! | it is taken away unread | the next acquire of the same lock; when detection or the patch ends |
 //!
@@ -24,12 +24,14 @@
 
 use std::collections::HashMap;
 use std::ffi::CStr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::call::{Call, Given};
 use super::lock;
+use super::mutex;
 use super::site::{Entries, Site, Threads, site};
 use super::table::SITES;
 use crate::cpython::frame::Frame;
@@ -84,11 +86,13 @@ struct Notes {
 
 static NOTES: GilCell<Option<Notes>> = GilCell::new(None);
 
-/// Whether deadlocks are looked for, and it is known who holds what: up to 3.13. From 3.14 on a lock may be handed over, and
-/// its waits go another way.
+/// Written and read with the GIL.
+static WATCHING: AtomicBool = AtomicBool::new(false);
+
+/// Whether deadlocks are looked for, and every acquire and release is seen.
 #[inline]
 pub(super) fn is_watching() -> bool {
-    cfg!(not(Py_3_14)) && want::is_detecting()
+    WATCHING.load(Relaxed)
 }
 
 /// The calling thread has acquired a lock: by an enter, or by a method that was called as a function.
@@ -117,10 +121,10 @@ fn note(py: Python<'_>, lock: Obj, kind: Kind, entered: bool) {
         let hold = Hold::by(lock.cast_const().cast(), frame);
         let sure = guarded || entered || kind == Kind::StandardRLock;
         let note = Note { lock, kind, number: me, hold, sure };
-        sweep(py);
         NOTES.with(py, |notes| notes.get_or_insert_default().made.insert(key.0, note))
     };
     discard(py, gone);
+    sweep(py);
 }
 
 /// Where the standard library acquires a lock for somebody else to release.
@@ -166,11 +170,27 @@ fn sweep(py: Python<'_>) {
     discard(py, gone);
 }
 
-/// After a release: the lock has no note any more. Lifted, it is brought back when the thread has it again.
-fn released(py: Python<'_>, lock: Obj, kind: Kind, lift: bool) {
-    if lock::is_held(lock, kind) {
-        return;
+/// After a release of a Lock, which has answered so. Whoever has it now, its note is gone.
+#[inline]
+pub(super) fn lock_released(py: Python<'_>, lock: Obj, answer: Obj) {
+    if is_watching() && !answer.is_null() {
+        let top = ThreadState::current().top().and_then(Frame::code);
+        let lift = top.is_some_and(|code| code.is_qualified(c"Condition._release_save"));
+        released(py, lock, lift);
     }
+}
+
+/// The same of an RLock, unless the thread has more of it to release. Lifted, the note is brought back when the thread has it again.
+#[inline]
+pub(super) fn rlock_released(py: Python<'_>, lock: Obj, answer: Obj, lift: bool) {
+    let again = || lock::owner(lock) == ThreadState::current().ident();
+    if is_watching() && !answer.is_null() && !again() {
+        released(py, lock, lift);
+    }
+}
+
+#[cold]
+fn released(py: Python<'_>, lock: Obj, lift: bool) {
     let gone = NOTES.with(py, |notes| {
         let notes = notes.as_mut()?;
         let note = notes.made.remove(&(lock as usize))?;
@@ -219,25 +239,26 @@ pub(crate) fn held_by(py: Python<'_>, number: u64) -> Vec<Note> {
 // ---- the methods that release
 
 /// `lock.release()`, its other name, and `lock.__exit__(…)`.
+#[cfg(not(Py_3_14))]
 fn release(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     let answer = call.original();
-    let top = ThreadState::current().top().and_then(Frame::code);
-    let lift = top.is_some_and(|code| code.is_qualified(c"Condition._release_save"));
-    released(py, call.slf, Kind::StandardLock, lift);
+    lock_released(py, call.slf, answer);
     Ok(answer)
 }
 
 /// `RLock.release()` and `RLock.__exit__(…)`.
+#[cfg(not(Py_3_14))]
 fn release_again(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     let answer = call.original();
-    released(py, call.slf, Kind::StandardRLock, false);
+    rlock_released(py, call.slf, answer, false);
     Ok(answer)
 }
 
 /// `RLock._release_save()`.
+#[cfg(not(Py_3_14))]
 fn release_save(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     let answer = call.original();
-    released(py, call.slf, Kind::StandardRLock, true);
+    rlock_released(py, call.slf, answer, true);
     Ok(answer)
 }
 
@@ -246,18 +267,27 @@ fn acquire_restore(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     let [state] = call.positional() else { return Ok(call.original()) };
     // SAFETY: a live argument of the running call.
     let state = unsafe { Bound::from_borrowed_ptr(py, *state) };
-    let Ok((count, owner)) = state.extract::<(u64, u64)>() else { return Ok(call.original()) };
-    lock::take_back(py, call.slf, owner, count)?;
-    bring_back(py, (call.slf as usize, Record::current(py).tstate_id()));
-    Ok(py.None().into_ptr())
+    let Ok((times, owner)) = state.extract::<(u64, u64)>() else { return Ok(call.original()) };
+    let answer = lock::take_back(py, call, owner, times)?;
+    if !answer.is_null() {
+        bring_back(py, (call.slf as usize, Record::current(py).tstate_id()));
+    }
+    Ok(answer)
 }
 
-static RELEASES: [&Site; 7] = [
+/// From 3.14 on the others are replaced in any case, and tell of it as well: see [`mutex`].
+static REPLACED: &[&Site] = &[
+    #[cfg(not(Py_3_14))]
     site!("held", "Lock.release", c"_thread", "LockType.release", All, release),
+    #[cfg(not(Py_3_14))]
     site!("held", "Lock.release_lock", c"_thread", "LockType.release_lock", All, release),
+    #[cfg(not(Py_3_14))]
     site!("held", "Lock.__exit__", c"_thread", "LockType.__exit__", All, release),
+    #[cfg(not(Py_3_14))]
     site!("held", "RLock.release", c"_thread", "RLock.release", All, release_again),
+    #[cfg(not(Py_3_14))]
     site!("held", "RLock.__exit__", c"_thread", "RLock.__exit__", All, release_again),
+    #[cfg(not(Py_3_14))]
     site!("held", "RLock._release_save", c"_thread", "RLock._release_save", All, release_save),
     site!(
         "held",
@@ -273,19 +303,20 @@ static RELEASES: [&Site; 7] = [
 /// are none.
 pub(crate) fn update(py: Python<'_>) -> PyResult<()> {
     let acquires = || SITES.iter().any(|s| s.threads() == Threads::Watched && s.is_replaced());
-    let watched = is_watching() && acquires();
-    for site in RELEASES {
-        match (watched, site.is_replaced()) {
-            (true, false) => {
-                site.replace(py)?;
-            }
-            (false, true) => {
-                site.restore(py);
-            }
-            _ => {}
+    let wanted = want::is_detecting() && acquires();
+    if wanted {
+        for site in REPLACED.iter().filter(|site| !site.is_replaced()) {
+            site.replace(py)?;
         }
     }
-    if !watched {
+    // Where a release cannot be seen a note would stay.
+    let seen = REPLACED.iter().all(|site| site.is_replaced());
+    let seen = seen && (cfg!(not(Py_3_14)) || mutex::releases_tell());
+    WATCHING.store(wanted && seen, Relaxed);
+    if !is_watching() {
+        for site in REPLACED.iter().filter(|site| site.is_replaced()) {
+            site.restore(py);
+        }
         let gone = NOTES.with(py, Option::take).unwrap_or_default();
         discard(py, gone.made.into_values().chain(gone.lifted.into_values()));
     }

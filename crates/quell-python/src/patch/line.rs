@@ -10,18 +10,22 @@
 //! | place | meaning | next |
 //! | --- | --- | --- |
 //! | in line | sleeps, or is about to | told, given or left |
-//! | told | out of line, its event is set: it looks before it does anything else | in line again, in front; or left |
+//! | told | out of line, its event is set: it looks before it joins again or gives up | in line again, or left |
 //! | given | out of line, its event is set: what it waits for is its own | left |
-//! | left | the wait is over | |
+//! | left | out of line: it is awake, or the wait is over | in line again |
 //!
 //! **No wake-up is lost.** As long as something can be taken, the line is empty, or somebody is told, or somebody who has not come
 //! yet is in its place: whoever makes it so that something can be taken tells the first in the same step, and whoever is told looks. Who
-//! finds nothing then has been overtaken, by somebody who will release it and tell again; it joins again in the same step in
-//! which it has looked. Who gives up, by time or by interrupt, looks once more, whether it was told or not; and if it cannot look,
-//! tells the next.
+//! finds nothing then has been overtaken, by somebody who will release it and tell again. It joins in the same step in
+//! which it has looked. Who gives up, by time or by interrupt, looks once more, whether it was told or not; and who ends with an
+//! error, which may be for want of a look, tells the next.
 //!
-//! **Nobody is overtaken for ever.** A lock is released for whoever comes first, which may be the thread that has released it, since that
-//! holds the GIL. So to one who has waited for long a lock is *given*: it is not released, but changes hands.
+//! **Nothing is given to who may not want it.** In line one sleeps and does nothing else: who wakes leaves it in the same step. What
+//! it does then, such as raising an interrupt or looking for a deadlock, may give up the GIL, and is done out of line.
+//!
+//! **Nobody is overtaken for ever.** A line is in the order in which its waits have begun, whenever they joined. A lock is released for
+//! whoever comes first, which may be the thread that has released it, since that holds the GIL. So to one who has waited for long
+//! a lock is *given*: it is not released, but changes hands.
 //!
 //! **Nothing depends on who tells being there.** When the calls that tell are restored, all are told, see that nobody will tell
 //! them again, and are left to the original.
@@ -101,22 +105,17 @@ impl Line {
         first
     }
 
-    /// One who was told and has found nothing is in front, for it has been in line before; one that is in line stays where it is.
-    fn join(&mut self, at: usize, place: &Arc<Place>, again: bool) {
-        let places = self.0.get_or_insert_default().entry(at).or_default();
-        if again && !place.told.is_set() {
-            return;
-        }
+    /// One who is out of line is in it again, behind those that have waited for longer.
+    fn join(&mut self, at: usize, place: &Arc<Place>) {
         place.told.clear();
-        if again {
-            places.push_front(place.clone());
-        } else {
-            places.push_back(place.clone());
-        }
+        let places = self.0.get_or_insert_default().entry(at).or_default();
+        let longer = places.partition_point(|other| other.since <= place.since);
+        places.insert(longer, place.clone());
     }
 
+    /// Who was told is out of line.
     fn leave(&mut self, at: usize, place: &Arc<Place>) {
-        let Some(all) = &mut self.0 else { return };
+        let Some(all) = self.0.as_mut().filter(|_| !place.told.is_set()) else { return };
         if let Some(places) = all.get_mut(&at) {
             places.retain(|other| !Arc::ptr_eq(other, place));
             if places.is_empty() {
@@ -134,10 +133,13 @@ pub(crate) trait Waits {
 
     fn with<R>(&self, f: impl FnOnce(&mut Line) -> R) -> R;
 
+    /// What is to be done before a sleep, outside the line. May give up the GIL.
+    fn prepare(&mut self) -> Result<(), Self::Error>;
+
     /// Whether everybody who can end the wait tells.
     fn is_told(&self) -> bool;
 
-    /// Takes what is there, without waiting.
+    /// Takes what is there, without waiting. Keeps the GIL if there is nothing.
     fn look(&mut self) -> Result<Option<Self::Item>, Self::Error>;
 
     /// What it has been given.
@@ -146,7 +148,7 @@ pub(crate) trait Waits {
     /// Lets go of the GIL until the event is set, or the wait is to end for another reason.
     fn sleep(&mut self, told: &Event) -> Result<(), WaitError>;
 
-    /// The sleep was ended for an interrupt: raises it, or sees to it that it does not end the next one.
+    /// The sleep was ended for an interrupt: raises it, or sees to it that it does not end the next one. May give up the GIL.
     fn stopped(&mut self) -> Result<(), Self::Error>;
 }
 
@@ -165,44 +167,47 @@ pub(crate) fn wait<W: Waits>(
     at: usize,
     thread: u64,
 ) -> Result<Ended<W::Item>, W::Error> {
-    if let Some(item) = waiter.look()? {
-        return Ok(Ended::Got(item));
-    }
     let (told, given) = (Event::new(), AtomicBool::new(false));
     let place = Arc::new(Place { thread, since: Instant::now(), told, given });
     let ended = wait_in(waiter, at, &place);
-    waiter.with(|line| line.leave(at, &place));
+    if ended.is_err() {
+        waiter.with(|line| line.tell(at));
+    }
     ended
 }
 
+/// Out of line at its beginning and at its end.
 fn wait_in<W: Waits>(
     waiter: &mut W,
     at: usize,
     place: &Arc<Place>,
 ) -> Result<Ended<W::Item>, W::Error> {
-    let mut again = false;
-    while waiter.is_told() {
-        waiter.with(|line| line.join(at, place, again));
-        again = true;
+    loop {
+        waiter.prepare()?;
+        if let Some(item) = waiter.look()? {
+            return Ok(Ended::Got(item));
+        }
+        if !waiter.is_told() {
+            return Ok(Ended::Untold);
+        }
+        waiter.with(|line| line.join(at, place));
         let slept = waiter.sleep(&place.told);
+        waiter.with(|line| line.leave(at, place));
         if place.given.load(Relaxed) {
             return Ok(Ended::Got(waiter.given()));
         }
-        match waiter.look() {
-            Ok(Some(item)) => return Ok(Ended::Got(item)),
-            Ok(None) => {}
-            Err(error) => {
-                waiter.with(|line| line.tell(at));
-                return Err(error);
-            }
+        let why = match slept {
+            Ok(()) | Err(WaitError::Deadlock(_)) => continue,
+            Err(why) => why,
+        };
+        if let Some(item) = waiter.look()? {
+            return Ok(Ended::Got(item));
         }
-        match slept {
-            Ok(()) | Err(WaitError::Deadlock(_)) => {}
-            Err(WaitError::TimedOut) => return Ok(Ended::Late),
-            Err(WaitError::Signalled | WaitError::Interrupted(_)) => waiter.stopped()?,
+        match why {
+            WaitError::TimedOut => return Ok(Ended::Late),
+            _ => waiter.stopped()?,
         }
     }
-    Ok(Ended::Untold)
 }
 
 /// One who has what others may wait for, and is about to let go of it: what differs, as for [`Waits`].
@@ -240,4 +245,35 @@ pub(crate) fn release<R: Releases>(releaser: &mut R, at: usize, after: Duration)
         releaser.with(|line| line.tell(at));
     }
     answer
+}
+
+#[cfg(all(test, not(quell_loom)))]
+mod tests {
+    use super::*;
+
+    const AT: usize = 1;
+
+    #[test]
+    fn who_comes_back_is_where_it_was() {
+        let begun = Instant::now();
+        let place = |n: u64| {
+            let since = begun + Duration::from_secs(n);
+            Arc::new(Place { thread: n, since, told: Event::new(), given: AtomicBool::new(false) })
+        };
+        let places: Vec<_> = (0..4).map(place).collect();
+        let mut line = Line::new();
+        for n in [0, 2, 1, 3] {
+            line.join(AT, &places[n]);
+        }
+        // One was told and found nothing, one was disturbed.
+        line.tell(AT);
+        assert!(places[0].told.is_set());
+        line.leave(AT, &places[2]);
+        for n in [2, 0] {
+            line.join(AT, &places[n]);
+        }
+        let given: Vec<_> = (0..4).filter_map(|_| line.give(AT, Duration::ZERO)).collect();
+        assert_eq!(given, [0, 1, 2, 3]);
+        assert!(line.is_empty());
+    }
 }

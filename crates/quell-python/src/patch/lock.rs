@@ -33,6 +33,9 @@ const LOCK_LOCKED: usize = 32;
 pub(super) const RLOCK_OWNER: usize = 24;
 pub(super) const RLOCK_COUNT: usize = 32;
 
+/// What the count of an RLock is that was acquired once.
+pub(super) const ONCE: u64 = if cfg!(Py_3_14) { 0 } else { 1 };
+
 /// `lock.acquire(blocking=True, timeout=-1)` and its other name.
 pub(super) fn acquire(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     acquire_by(py, call, false)
@@ -44,28 +47,30 @@ pub(super) fn enter(py: Python<'_>, call: &Call) -> PyResult<Obj> {
 }
 
 fn acquire_by(py: Python<'_>, call: &Call, entered: bool) -> PyResult<Obj> {
-    let Some(patience) = patience(call) else {
-        let answer = call.original();
-        if is_true(answer) {
-            held::acquired(py, call.slf, Kind::StandardLock, entered);
-        }
-        return Ok(answer);
+    let answer = match patience(call) {
+        None => call.original(),
+        Some(patience) if cfg!(Py_3_14) => mutex::take(py, call, patience)?,
+        Some(patience) => answer(py, take_or_leave(py, call.slf, patience)?),
     };
-    if cfg!(Py_3_14) {
-        return mutex::take(py, call, patience, false);
+    if is_true(answer) {
+        held::acquired(py, call.slf, Kind::StandardLock, entered);
     }
-    let taken = take(py, call.slf, patience);
-    if taken.is_err() && joins() {
-        let me = ThreadState::current().ident();
-        LEFT.with(py, |left| left.push((me, call.slf as usize)));
+    Ok(answer)
+}
+
+/// Takes a Lock; false if the time is over first. A join that is interrupted is remembered.
+fn take_or_leave(py: Python<'_>, lock: Obj, patience: Patience) -> PyResult<bool> {
+    let taken = take(py, lock, patience);
+    match &taken {
+        // SAFETY: a live lock, whose layout was verified; its state changes with the GIL held.
+        Ok(true) => unsafe { lock.cast::<u8>().add(LOCK_LOCKED).write(1) },
+        Err(_) if joins() => {
+            let me = ThreadState::current().ident();
+            LEFT.with(py, |left| left.push((me, lock as usize)));
+        }
+        _ => {}
     }
-    if !taken? {
-        return Ok(answer(py, false));
-    }
-    // SAFETY: a live lock, whose layout was verified; its state changes with the GIL held.
-    unsafe { call.slf.cast::<u8>().add(LOCK_LOCKED).write(1) };
-    held::acquired(py, call.slf, Kind::StandardLock, entered);
-    Ok(answer(py, true))
+    taken
 }
 
 /// Threads whose join was interrupted, and the locks that they joined by.
@@ -102,56 +107,59 @@ fn joining() -> Option<Frame> {
 pub(super) fn acquire_again(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     let me = ThreadState::current().ident();
     let again = owner(call.slf) == me;
-    let Some(patience) = patience(call).filter(|_| !again) else {
-        let answer = call.original();
-        if is_true(answer) && !again {
-            held::acquired(py, call.slf, Kind::StandardRLock, true);
+    let answer = match patience(call).filter(|_| !again) {
+        None => call.original(),
+        Some(patience) if cfg!(Py_3_14) => mutex::take_again(py, call, patience)?,
+        Some(patience) => {
+            let taken = take_again(py, call.slf, patience)?;
+            if taken {
+                own(call.slf, me, 1);
+            }
+            answer(py, taken)
         }
-        return Ok(answer);
     };
-    if cfg!(Py_3_14) {
-        return mutex::take(py, call, patience, true);
+    if is_true(answer) && !again {
+        held::acquired(py, call.slf, Kind::StandardRLock, true);
     }
-    if !take_again(py, call.slf, patience)? {
-        return Ok(answer(py, false));
-    }
-    own(call.slf, me, 1);
-    held::acquired(py, call.slf, Kind::StandardRLock, true);
-    Ok(answer(py, true))
+    Ok(answer)
 }
 
-/// Takes an RLock back for a thread that had acquired it so often. Ends in no other way.
-pub(super) fn take_back(py: Python<'_>, lock: Obj, owner: u64, count: u64) -> PyResult<()> {
-    let semaphore = semaphore_of(lock);
+/// `RLock._acquire_restore(state)`: takes it back for a thread that had acquired it so often. Ends in no other way.
+pub(super) fn take_back(py: Python<'_>, call: &Call, me: u64, times: u64) -> PyResult<Obj> {
+    if cfg!(Py_3_14) {
+        return mutex::take_back(py, call, me, times);
+    }
+    let semaphore = semaphore_of(call.slf);
     if !semaphore.try_take() {
-        let mut watched = Watched::insist(py, What::object(Kind::StandardRLock, lock));
+        let mut watched = Watched::insist(py, What::object(Kind::StandardRLock, call.slf));
         while watched.sleep(None, |wait| semaphore.wait(wait))?.is_err() {}
     }
-    own(lock, owner, count);
-    Ok(())
+    own(call.slf, me, times);
+    Ok(py.None().into_ptr())
 }
 
-/// Notes in an RLock whose it is.
-pub(super) fn own(lock: Obj, owner: u64, count: u64) {
-    // SAFETY: as in `acquire`.
+/// Notes in an RLock whose it is, who has acquired it so often.
+pub(super) fn own(lock: Obj, owner: u64, times: u64) {
+    // SAFETY: as in `take_or_leave`.
     unsafe {
         let base = lock.cast::<u8>();
         base.add(RLOCK_OWNER).cast::<u64>().write(owner);
-        base.add(RLOCK_COUNT).cast::<u64>().write(count);
+        base.add(RLOCK_COUNT).cast::<u64>().write(ONCE + times - 1);
     }
 }
 
 /// Whose an RLock is, by `threading.get_ident()`; 0: nobody's.
 pub(super) fn owner(lock: Obj) -> u64 {
-    // SAFETY: as in `acquire`.
+    // SAFETY: as in `take_or_leave`.
     unsafe { read(lock.cast(), RLOCK_OWNER) }
 }
 
-/// Whether somebody has a lock of this kind, as it is laid out up to 3.13: on 3.14 nobody asks (`held::is_watching`).
+/// Whether somebody has a lock of this kind.
 pub(super) fn is_held(lock: Obj, kind: Kind) -> bool {
     match kind {
         Kind::StandardRLock => owner(lock) != 0,
-        // SAFETY: as in `acquire`.
+        _ if cfg!(Py_3_14) => mutex::is_held(lock),
+        // SAFETY: as in `take_or_leave`.
         _ => unsafe { read::<u8>(lock.cast(), LOCK_LOCKED) != 0 },
     }
 }
@@ -233,7 +241,7 @@ unsafe fn number_of_thread(thread: Obj) -> u64 {
     ident.and_then(ThreadState::with_ident).map_or(0, ThreadState::id)
 }
 
-/// Whether locks are laid out as this file says: looked at in two of them as they are acquired and released.
+/// Whether locks are laid out as this file says.
 pub(super) fn verify(py: Python<'_>) -> PyResult<bool> {
     if cfg!(Py_3_14) {
         return mutex::verify(py);
@@ -241,41 +249,58 @@ pub(super) fn verify(py: Python<'_>) -> PyResult<bool> {
     if !CSemaphore::is_known() {
         return Ok(false);
     }
+    sampled(py, LOCK_LOCKED + 1, |lock, rlock, held| {
+        // SAFETY: a byte of a live object that is at least so long.
+        let locked: u8 = unsafe { read(lock.cast(), LOCK_LOCKED) };
+        locked == u8::from(held) && [lock, rlock].map(is_free) == [!held; 2]
+    })
+}
+
+/// Whether the semaphore of a lock can be taken: it is, and given back.
+fn is_free(lock: Obj) -> bool {
+    let free = semaphore_of(lock).try_take();
+    if free {
+        // SAFETY: the semaphore that was just taken.
+        unsafe { libc::sem_post(read(lock.cast(), SEMAPHORE)) };
+    }
+    free
+}
+
+/// Looks at a Lock that is at least so long and at an RLock, while the calling thread holds them, the RLock twice, and then while
+/// they are free: whether both looks find what they should, after the RLock's own fields have been found right.
+pub(super) fn sampled(
+    py: Python<'_>,
+    least: usize,
+    is_right: impl Fn(Obj, Obj, bool) -> bool,
+) -> PyResult<bool> {
     let Some(thread) = loaded(py, c"_thread") else { return Ok(false) };
     let lock = thread.getattr("allocate_lock")?.call0()?;
     let rlock = thread.getattr("RLock")?.call0()?;
+    // SAFETY: live objects.
+    let size = |o: &Bound<'_, PyAny>| unsafe { (*ffi::Py_TYPE(o.as_ptr())).tp_basicsize as usize };
+    if size(&lock) < least || size(&rlock) < RLOCK_COUNT + size_of::<u64>() {
+        return Ok(false);
+    }
     let me = ThreadState::current().ident();
-    // SAFETY: words of live objects that are at least so long.
-    let (size, again) = unsafe {
-        let size = |o: &Bound<'_, PyAny>| (*ffi::Py_TYPE(o.as_ptr())).tp_basicsize as usize;
-        (size(&lock), size(&rlock))
+    let look = |held: bool| {
+        // SAFETY: words of a live object that is at least so long.
+        let word = |at| unsafe { read::<u64>(rlock.as_ptr().cast(), at) };
+        let expected = if held { (me, ONCE + 1) } else { (0, 0) };
+        (word(RLOCK_OWNER), word(RLOCK_COUNT)) == expected
+            && is_right(lock.as_ptr(), rlock.as_ptr(), held)
     };
-    if size < LOCK_LOCKED + 1 || again < RLOCK_COUNT + 8 {
-        return Ok(false);
-    }
-    // SAFETY: as above; what the lock's first field points to is its semaphore if all else is right.
-    let look = || unsafe {
-        let at = |o: &Bound<'_, PyAny>, field| read::<u64>(o.as_ptr().cast(), field);
-        let locked: u8 = read(lock.as_ptr().cast(), LOCK_LOCKED);
-        (locked, at(&rlock, RLOCK_OWNER), at(&rlock, RLOCK_COUNT))
+    let both = |method| -> PyResult<()> {
+        lock.call_method0(method)?;
+        rlock.call_method0(method)?;
+        rlock.call_method0(method).map(drop)
     };
-    let free = look();
-    lock.call_method0("acquire")?;
-    rlock.call_method0("acquire")?;
-    rlock.call_method0("acquire")?;
-    let held = look();
-    if free != (0, 0, 0) || held != (1, me, 2) {
-        return Ok(false);
-    }
-    let empty = !semaphore_of(lock.as_ptr()).try_take() && !semaphore_of(rlock.as_ptr()).try_take();
-    lock.call_method0("release")?;
-    rlock.call_method0("release")?;
-    rlock.call_method0("release")?;
-    let semaphore = semaphore_of(lock.as_ptr());
-    let full = semaphore.try_take();
-    if full {
-        // SAFETY: the semaphore that was just taken, given back.
-        unsafe { libc::sem_post(read(lock.as_ptr().cast(), SEMAPHORE)) };
-    }
-    Ok(empty && full && look() == (0, 0, 0))
+    both("acquire")?;
+    let mut right = look(true);
+    // As a condition has it released and acquired again.
+    let saved = rlock.call_method0("_release_save")?;
+    right &= saved.extract::<(u64, u64)>().is_ok_and(|saved| saved == (2, me));
+    rlock.call_method1("_acquire_restore", (saved,))?;
+    right &= look(true);
+    both("release")?;
+    Ok(right && look(false))
 }

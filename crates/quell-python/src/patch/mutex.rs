@@ -15,29 +15,28 @@
 //! From 0 or 2 anybody makes 1 or 3, with the GIL held; what an original makes of it, it makes in one step as well. A lock
 //! is given to who has waited for a millisecond, as the original gives it; so its byte stays 1, and its owner, if it is an RLock,
 //! is another. It is not given while somebody waits in the parking lot, who may have waited for longer.
+//!
+//! While deadlocks are looked for, a release in each of these ways takes away the [note](super::held) of who has it, and one to
+//! whom it is given makes its own when it has the GIL: until then nobody is known to hold it.
 
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::time::Duration;
 
-use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::call::Call;
+use super::held;
 use super::line::{self, Ended, Line, Releases};
-use super::lock::{RLOCK_COUNT, RLOCK_OWNER, answer, own, owner};
-use super::site::loaded;
-use super::told::{self, Wanted};
+use super::lock::{self, ONCE, RLOCK_COUNT, answer, own, owner};
+use super::told::{self, Tellers, Wanted};
 use crate::cpython::layout::read;
 use crate::cpython::thread::ThreadState;
-use crate::delivery::want::{Kind, What};
+use crate::delivery::want::Kind;
 use crate::primitives::call::Obj;
 use crate::primitives::wait::Patience;
 
 /// Where the byte is, in both: after the object header; verified before use.
 const BYTE: usize = 16;
-
-/// The count of an RLock that was acquired once.
-const FIRST: u64 = 0;
 
 const HELD: u8 = 1;
 
@@ -53,52 +52,92 @@ fn try_take(lock: Obj) -> bool {
     byte_of(lock).fetch_or(HELD, SeqCst) & HELD == 0
 }
 
-/// An acquire that may wait, of a lock, or of an RLock that the calling thread does not have.
-pub(super) fn take(
+/// Whether somebody has it.
+pub(super) fn is_held(lock: Obj) -> bool {
+    byte_of(lock).load(SeqCst) & HELD != 0
+}
+
+static RELEASES: Tellers = Tellers::new(&["Lock.release", "Lock.release_lock", "Lock.__exit__"]);
+static RLOCK_RELEASES: Tellers =
+    Tellers::new(&["RLock.release", "RLock.__exit__", "RLock._release_save"]);
+
+/// Whether all that release are replaced.
+pub(super) fn releases_tell() -> bool {
+    RELEASES.tell() && RLOCK_RELEASES.tell()
+}
+
+/// An acquire that may wait, of a Lock.
+pub(super) fn take(py: Python<'_>, call: &Call, patience: Patience) -> PyResult<Obj> {
+    let (object, deadline) = (call.slf, patience.deadline());
+    let wanted = Wanted { kind: Kind::StandardLock, object, deadline, tellers: &RELEASES };
+    take_as(py, call, &wanted, || try_take(object))
+}
+
+/// The same of an RLock that the calling thread does not have.
+pub(super) fn take_again(py: Python<'_>, call: &Call, patience: Patience) -> PyResult<Obj> {
+    let (lock, me) = (call.slf, ThreadState::current().ident());
+    let wanted = Wanted { deadline: patience.deadline(), ..rlock(lock) };
+    take_as(py, call, &wanted, || try_take_again(lock, me, 1))
+}
+
+fn take_as(
     py: Python<'_>,
     call: &Call,
-    patience: Patience,
-    recursive: bool,
+    wanted: &Wanted,
+    try_take: impl Fn() -> bool,
 ) -> PyResult<Obj> {
-    let (lock, me) = (call.slf, ThreadState::current().ident());
-    let look = || {
-        let taken = try_take(lock);
-        if taken && recursive {
-            own(lock, me, FIRST);
-        }
-        taken
-    };
-    if look() {
+    if try_take() {
         return Ok(answer(py, true));
     }
-    let tellers: &[&str] = if recursive {
-        &["RLock.release", "RLock.__exit__", "RLock._release_save"]
-    } else {
-        &["Lock.release", "Lock.release_lock", "Lock.__exit__"]
-    };
-    let kind = if recursive { Kind::StandardRLock } else { Kind::StandardLock };
-    let what = Some(What::object(kind, lock));
-    let wanted = Wanted { object: lock, what, deadline: patience.deadline(), tellers };
-    match told::wait(py, &wanted, || Ok(look().then_some(())), || ())? {
+    match wanted.wait(py, || Ok(try_take().then_some(())), || ())? {
         Ended::Got(()) => Ok(answer(py, true)),
         Ended::Late => Ok(answer(py, false)),
         Ended::Untold => wanted.wait_in_original(py, call),
     }
 }
 
+/// `RLock._acquire_restore(state)`, for a thread that had acquired it so often. Ends in no other way.
+pub(super) fn take_back(py: Python<'_>, call: &Call, me: u64, times: u64) -> PyResult<Obj> {
+    let lock = call.slf;
+    let look = || Ok(try_take_again(lock, me, times).then_some(()));
+    match rlock(lock).insist(py, look, || own(lock, me, times))? {
+        Ended::Got(()) => Ok(py.None().into_ptr()),
+        Ended::Late => unreachable!("it has no deadline"),
+        Ended::Untold => Ok(call.original()),
+    }
+}
+
+fn rlock(object: Obj) -> Wanted {
+    Wanted { kind: Kind::StandardRLock, object, deadline: None, tellers: &RLOCK_RELEASES }
+}
+
+fn try_take_again(lock: Obj, me: u64, times: u64) -> bool {
+    let taken = try_take(lock);
+    if taken {
+        own(lock, me, times);
+    }
+    taken
+}
+
 /// `lock.release()`, its other name and `lock.__exit__(…)`, in every thread.
 pub(super) fn release(py: Python<'_>, call: &Call) -> PyResult<Obj> {
-    Ok(Release { py, call, of: Of::Lock }.run())
+    let answer = Release { py, call, of: Of::Lock }.run();
+    held::lock_released(py, call.slf, answer);
+    Ok(answer)
 }
 
 /// `RLock.release()` and `RLock.__exit__(…)`, in every thread.
 pub(super) fn release_again(py: Python<'_>, call: &Call) -> PyResult<Obj> {
-    Ok(Release { py, call, of: Of::RLock }.run())
+    let answer = Release { py, call, of: Of::RLock }.run();
+    held::rlock_released(py, call.slf, answer, false);
+    Ok(answer)
 }
 
 /// `RLock._release_save()`, with which a condition releases its lock, however often it is held, in every thread.
 pub(super) fn release_save(py: Python<'_>, call: &Call) -> PyResult<Obj> {
-    Ok(Release { py, call, of: Of::Saved }.run())
+    let answer = Release { py, call, of: Of::Saved }.run();
+    held::rlock_released(py, call.slf, answer, true);
+    Ok(answer)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -136,7 +175,7 @@ impl Releases for Release<'_, '_> {
     fn may_give(&self) -> bool {
         let lock = self.call.slf;
         // SAFETY: a live RLock, whose layout was verified.
-        let once = || unsafe { read::<u64>(lock.cast(), RLOCK_COUNT) } == FIRST;
+        let once = || unsafe { read::<u64>(lock.cast(), RLOCK_COUNT) } == ONCE;
         byte_of(lock).load(SeqCst) == HELD
             && match self.of {
                 Of::Lock => true,
@@ -147,7 +186,7 @@ impl Releases for Release<'_, '_> {
 
     fn give_to(&mut self, thread: u64) -> Obj {
         if self.of == Of::RLock {
-            own(self.call.slf, thread, FIRST);
+            own(self.call.slf, thread, 1);
         }
         self.py.None().into_ptr()
     }
@@ -158,34 +197,15 @@ impl Releases for Release<'_, '_> {
 
     /// If it is not, the original has given it to somebody in the parking lot, or the thread has more of it to release.
     fn is_free(&self) -> bool {
-        byte_of(self.call.slf).load(SeqCst) & HELD == 0
+        !is_held(self.call.slf)
     }
 }
 
-/// Whether locks are laid out as this file says: looked at in two of them as they are acquired and released.
+/// Whether locks are laid out as this file says.
 pub(super) fn verify(py: Python<'_>) -> PyResult<bool> {
-    let Some(thread) = loaded(py, c"_thread") else { return Ok(false) };
-    let lock = thread.getattr("allocate_lock")?.call0()?;
-    let rlock = thread.getattr("RLock")?.call0()?;
-    // SAFETY: live objects.
-    let size = |o: &Bound<'_, PyAny>| unsafe { (*ffi::Py_TYPE(o.as_ptr())).tp_basicsize as usize };
-    if size(&lock) <= BYTE || size(&rlock) < RLOCK_COUNT + size_of::<u64>() {
-        return Ok(false);
-    }
-    // SAFETY: words of live objects that are at least so long.
-    let look = || unsafe {
-        let byte = |o: &Bound<'_, PyAny>| read::<u8>(o.as_ptr().cast(), BYTE);
-        let at = |field| read::<u64>(rlock.as_ptr().cast(), field);
-        (byte(&lock), byte(&rlock), at(RLOCK_OWNER), at(RLOCK_COUNT))
-    };
-    let free = look();
-    lock.call_method0("acquire")?;
-    rlock.call_method0("acquire")?;
-    rlock.call_method0("acquire")?;
-    let held = look();
-    lock.call_method0("release")?;
-    rlock.call_method0("release")?;
-    rlock.call_method0("release")?;
-    let me = ThreadState::current().ident();
-    Ok([free, look()] == [(0, 0, 0, 0); 2] && held == (HELD, HELD, me, FIRST + 1))
+    lock::sampled(py, BYTE + 1, |lock, rlock, held| {
+        // SAFETY: bytes of live objects that are at least so long.
+        let byte = |object: Obj| unsafe { read::<u8>(object.cast(), BYTE) };
+        [byte(lock), byte(rlock)] == [if held { HELD } else { 0 }; 2]
+    })
 }

@@ -2,13 +2,15 @@
 //!
 //! A get that would wait does so [in line](super::line), and every put tells the first one.
 
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
 use super::call::Call;
 use super::line::Ended;
-use super::told::{self, Wanted};
-use super::wait::is_of;
+use super::told::{self, Tellers, Wanted};
+use super::wait::is_named;
+use crate::delivery::want::Kind;
 use crate::primitives::call::Obj;
 use crate::primitives::wait::Patience;
 
@@ -22,16 +24,20 @@ pub(super) fn get(py: Python<'_>, call: &Call) -> PyResult<Obj> {
         Ok(Patience::Try) | Err(_) => return Ok(call.original()),
         Ok(patience) => patience,
     };
-    let deadline = patience.deadline();
-    let tellers = &["SimpleQueue.put", "SimpleQueue.put_nowait"];
-    let wanted = Wanted { object: call.slf, what: None, deadline, tellers };
-    match told::wait(py, &wanted, || look(py, call), || unreachable!("items are not given"))? {
+    if let Some(item) = look(py, call)? {
+        return Ok(item);
+    }
+    let (object, deadline) = (call.slf, patience.deadline());
+    let wanted = Wanted { kind: Kind::Queue, object, deadline, tellers: &PUTS };
+    match wanted.wait(py, || look(py, call), || unreachable!("items are not given"))? {
         Ended::Got(item) => Ok(item),
         // The original has the error, and at once.
         Ended::Late => call.original_with(py, &[PyBool::new(py, false).as_ptr()]),
         Ended::Untold => wanted.wait_in_original(py, call),
     }
 }
+
+static PUTS: Tellers = Tellers::new(&["SimpleQueue.put", "SimpleQueue.put_nowait"]);
 
 /// `SimpleQueue.put` and its other name, in every thread.
 pub(super) fn put(py: Python<'_>, call: &Call) -> PyResult<Obj> {
@@ -42,12 +48,19 @@ pub(super) fn put(py: Python<'_>, call: &Call) -> PyResult<Obj> {
     Ok(answer)
 }
 
-/// An item, if there is one.
+/// An item, if there is one. If not, the GIL is held all along: the error is looked at as it was raised, because making an object of
+/// it may have the collector run (CPython 3.11).
 fn look(py: Python<'_>, call: &Call) -> PyResult<Option<Obj>> {
     let item = call.original_with(py, &[PyBool::new(py, false).as_ptr()])?;
     if !item.is_null() {
         return Ok(Some(item));
     }
-    let error = PyErr::fetch(py);
-    if is_of(py, &error, c"Empty") { Ok(None) } else { Err(error) }
+    // SAFETY: attached, and the original has raised something: a live class.
+    let empty = unsafe { is_named(ffi::PyErr_Occurred().cast(), c"Empty") };
+    if !empty {
+        return Err(PyErr::fetch(py));
+    }
+    // SAFETY: attached.
+    unsafe { ffi::PyErr_Clear() };
+    Ok(None)
 }

@@ -189,9 +189,17 @@ pub(super) fn method<'py>(py: Python<'py>, object: Obj, name: &str) -> PyResult<
 /// a second time has its own. Nothing is looked up for it: what is looked up once, by a thread that is gone after a fork, is waited
 /// for in the child for ever.
 pub(super) fn is_of(py: Python<'_>, error: &PyErr, name: &CStr) -> bool {
-    let class = error.get_type(py);
-    // SAFETY: a live class, whose name lives as long.
-    let full = unsafe { CStr::from_ptr((*class.as_type_ptr()).tp_name) }.to_bytes();
+    // SAFETY: a live class.
+    unsafe { is_named(error.get_type(py).as_type_ptr(), name) }
+}
+
+/// Whether the last part of a class's name is this.
+///
+/// # Safety
+/// With the GIL; a live class.
+pub(super) unsafe fn is_named(class: *const ffi::PyTypeObject, name: &CStr) -> bool {
+    // SAFETY: the caller's promise; the name lives as long as the class.
+    let full = unsafe { CStr::from_ptr((*class).tp_name) }.to_bytes();
     full.rsplit(|byte| *byte == b'.').next() == Some(name.to_bytes())
 }
 

@@ -1,4 +1,4 @@
-//! Waiting for what a thread holds: one of the standard library's locks, or the thread's own end.
+//! Waiting for what a thread holds: one of the standard library's locks, or the thread's own end; or for what any thread may give.
 //!
 //! Such a wait is a [want](crate::delivery::want), so who looks sees it; and while deadlocks are looked for, it looks itself before it
 //! sleeps, and fails if it is told to. In the main thread, which comes here only then, Python's signal handlers run as they do
@@ -23,6 +23,9 @@ pub(super) struct Watched<'py> {
     gives_up: bool,
     listens: Listens<'py>,
     number: u64,
+    /// For the next sleep, as it was when the thread looked.
+    signals: bool,
+    may_fail: MayFail,
     /// The exception by which it was told to end.
     verdict: Option<Py<PyAny>>,
 }
@@ -31,7 +34,9 @@ impl<'py> Watched<'py> {
     /// `what` and what it points to stay as long as this.
     pub(super) fn begin(py: Python<'py>, what: What, deadline: Option<Instant>) -> Self {
         let (listens, number) = (Listens::begin(py), want::next_number());
-        Self { py, what, deadline, gives_up: true, listens, number, verdict: None }
+        let (signals, may_fail, verdict) = (false, MayFail::No, None);
+        let gives_up = true;
+        Self { py, what, deadline, gives_up, listens, number, signals, may_fail, verdict }
     }
 
     /// The same for a wait that ends in success only, whatever comes.
@@ -42,7 +47,7 @@ impl<'py> Watched<'py> {
         wait
     }
 
-    /// Sleeps, until `until` if that comes before the deadline.
+    /// Looks, and sleeps, until `until` if that comes before the deadline.
     ///
     /// # Errors
     /// The wait would close a circle, and is the one to fail.
@@ -51,21 +56,45 @@ impl<'py> Watched<'py> {
         until: Option<Instant>,
         sleep: impl FnOnce(&Wait) -> T + Send,
     ) -> PyResult<T> {
-        let (py, detecting) = (self.py, want::is_detecting());
-        let signals = self.gives_up && (detecting || delivery::is_reached_by_signals());
-        let wait = Wait { signals, ..self.listens.wait(self.deadline) };
-        let may_fail = if detecting { self.may_fail()? } else { MayFail::No };
-        if detecting {
-            deadlock::look(py, &self.what, &wait, may_fail, self.number)?;
+        self.look()?;
+        Ok(self.sleep_now(until, sleep))
+    }
+
+    /// Looks, while deadlocks are looked for. May run Python code. The sleep follows in the same hold of the GIL in which this
+    /// ends.
+    ///
+    /// # Errors
+    /// As for [`sleep`](Self::sleep).
+    pub(super) fn look(&mut self) -> PyResult<()> {
+        let detecting = want::is_detecting();
+        self.signals = self.gives_up && (detecting || delivery::is_reached_by_signals());
+        self.may_fail = MayFail::No;
+        if !detecting {
+            return Ok(());
         }
-        want::begin(py, self.what, &wait, may_fail, self.number);
+        self.may_fail = self.whether_it_may_fail()?;
+        deadlock::look(self.py, &self.what, &self.options(), self.may_fail, self.number)
+    }
+
+    /// Sleeps, after a look.
+    pub(super) fn sleep_now<T: Send>(
+        &mut self,
+        until: Option<Instant>,
+        sleep: impl FnOnce(&Wait) -> T + Send,
+    ) -> T {
+        let (py, wait) = (self.py, self.options());
+        want::begin(py, self.what, &wait, self.may_fail, self.number);
         let wait = Wait { deadline: until.or(self.deadline), ..wait };
         let slept = py.detach(|| sleep(&wait));
         self.verdict = want::end(py);
-        Ok(slept)
+        slept
     }
 
-    fn may_fail(&self) -> PyResult<MayFail> {
+    fn options(&self) -> Wait {
+        Wait { signals: self.signals, ..self.listens.wait(self.deadline) }
+    }
+
+    fn whether_it_may_fail(&self) -> PyResult<MayFail> {
         if !self.gives_up || quell::shield_depth() > 0 || breaks_caller() {
             return Ok(MayFail::No);
         }
