@@ -1,7 +1,7 @@
 """The Python examples in the documents run: a document's blocks, in order, as one program.
 
 A block that uses somebody else's package has a comment before it that says so, `<!-- needs: package -->`. It is a program of its own, and
-runs where the package is installed. One for CPython up to a version has `<!-- until: 3.13 -->`.
+runs where the package is installed.
 """
 
 from __future__ import annotations
@@ -16,10 +16,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/src/*.md"))]
-BLOCK = re.compile(
-    r"^(?:<!-- (?:needs: (\w+)|until: 3\.(\d+)) -->\n)?```python\n(.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
+BLOCK = re.compile(r"^(?:<!-- needs: (\w+) -->\n)?```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def name(path: pathlib.Path) -> str:
@@ -28,9 +25,7 @@ def name(path: pathlib.Path) -> str:
 
 def blocks(path: pathlib.Path) -> list[tuple[str, str]]:
     """Of each block: the package that it needs, or nothing; and the code."""
-    all_of_them = BLOCK.finditer(path.read_text())
-    here = (b for b in all_of_them if b[2] is None or sys.version_info < (3, int(b[2]) + 1))
-    return [(block[1] or "", block[3]) for block in here]
+    return [(found[1] or "", found[2]) for found in BLOCK.finditer(path.read_text())]
 
 
 PROGRAMS = {
