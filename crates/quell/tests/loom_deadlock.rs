@@ -294,7 +294,8 @@ fn a_verdict_goes_with_its_wait() {
     let seen = detecting(3, Detection::Youngest, || {
         let [older, younger] = handles();
         let locks = locks(3);
-        // Held until the older one has both of the others.
+        // Held until this thread, the older one, has both of the others.
+        quell::adopt(&older).unwrap();
         assert!(locks[2].try_lock());
         let other = {
             let (locks, wait) = (Arc::clone(&locks), model::timed());
@@ -307,10 +308,7 @@ fn a_verdict_goes_with_its_wait() {
             })
         };
         let clock = loom::thread::spawn(move || model::expire(&younger));
-        let mine = {
-            let locks = Arc::clone(&locks);
-            with_handle(&older, move || take(&locks, 0, 1, &Wait::new())).join().unwrap()
-        };
+        let mine = take(&locks, 0, 1, &Wait::new());
         locks[2].unlock();
         let results = vec![mine, other.join().unwrap()];
         clock.join().unwrap();
