@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::args::{BenchOptions, Side};
 use crate::builds;
 use crate::pythons::{self, Interpreter};
-use crate::session::{Kind, Session};
+use crate::session::{Kind, Session, Step};
 use crate::suites;
 use crate::venv::{self, Environment};
 use crate::workspace;
@@ -181,10 +181,10 @@ fn core(session: &mut Session, options: &BenchOptions) {
 }
 
 /// That every row still runs, for a moment each: part of the tests.
-pub(crate) fn test(session: &mut Session, kind: Kind, filter: Option<&String>) {
+pub(crate) fn step(kind: Kind, filter: Option<&String>) -> Step {
     let mut command = cargo("test");
     command.args(filter);
-    session.step("bench: every row, for a moment", kind, suites::LIMIT, command);
+    Step::new("bench: every row, for a moment", kind, command)
 }
 
 /// What checks its formatting.

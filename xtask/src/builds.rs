@@ -65,35 +65,50 @@ pub(crate) fn wheel(
     interpreter: &Interpreter,
     folder: &Path,
 ) -> Option<PathBuf> {
-    wheels_into(session, tools, &[(interpreter, folder.to_owned())]).remove(0)
+    let (wheels, steps) = Wheels::into(tools, [(interpreter, folder.to_owned())]);
+    let built = session.together(LIMIT, steps);
+    wheels.done(session, &built).remove(0)
 }
 
-/// Builds the wheels that the tests of some interpreters install.
-pub(crate) fn wheels_together(
-    session: &mut Session,
-    tools: &Environment,
-    interpreters: &[&Interpreter],
-) -> Vec<Option<PathBuf>> {
-    let wanted: Vec<_> =
-        interpreters.iter().map(|interpreter| (*interpreter, wheels_of(interpreter))).collect();
-    wheels_into(session, tools, &wanted)
+/// Wheels, as they are being built.
+pub(crate) struct Wheels<'a> {
+    wanted: Vec<Wanted<'a>>,
 }
 
-/// Builds wheels for interpreters, each into its folder, at the same time, as each has a target folder of its own: a crate is compiled
-/// on one processor for the most part. For each as [`wheel`] tells.
-fn wheels_into(
-    session: &mut Session,
-    tools: &Environment,
-    wanted: &[(&Interpreter, PathBuf)],
-) -> Vec<Option<PathBuf>> {
-    let before: Vec<_> = wanted.iter().map(|(_, folder)| wheels(folder)).collect();
-    let steps = wanted.iter().map(|(interpreter, folder)| wheel_step(tools, interpreter, folder));
-    let built = session.together(LIMIT, steps.collect());
-    let each = wanted.iter().zip(&before).zip(built);
-    each.map(|(((interpreter, folder), before), built)| {
-        built.then(|| newest(session, interpreter, folder, before)).flatten()
-    })
-    .collect()
+/// A wheel that is wanted.
+struct Wanted<'a> {
+    interpreter: &'a Interpreter,
+    folder: PathBuf,
+    /// What was there before.
+    before: Vec<(PathBuf, SystemTime)>,
+}
+
+impl<'a> Wheels<'a> {
+    /// Those that the tests of some interpreters install; and the steps that build them, whose outcome [`done`](Self::done) wants to
+    /// know.
+    pub(crate) fn new(tools: &Environment, interpreters: &[&'a Interpreter]) -> (Self, Vec<Step>) {
+        let wanted = interpreters.iter().map(|interpreter| (*interpreter, wheels_of(interpreter)));
+        Self::into(tools, wanted)
+    }
+
+    fn into(
+        tools: &Environment,
+        wanted: impl IntoIterator<Item = (&'a Interpreter, PathBuf)>,
+    ) -> (Self, Vec<Step>) {
+        let each = wanted.into_iter().map(|(interpreter, folder)| {
+            let step = wheel_step(tools, interpreter, &folder);
+            let before = wheels(&folder);
+            (Wanted { interpreter, folder, before }, step)
+        });
+        let (wanted, steps) = each.unzip();
+        (Self { wanted }, steps)
+    }
+
+    /// For each interpreter as [`wheel`] tells.
+    pub(crate) fn done(self, session: &mut Session, built: &[bool]) -> Vec<Option<PathBuf>> {
+        let each = self.wanted.iter().zip(built);
+        each.map(|(wanted, built)| built.then(|| newest(session, wanted)).flatten()).collect()
+    }
 }
 
 /// Where the wheels are that the tests of an interpreter install.
@@ -107,16 +122,12 @@ fn wheel_step(tools: &Environment, interpreter: &Interpreter, folder: &Path) -> 
     command.current_dir(workspace::python_project());
     command.arg("build").arg("--interpreter").arg(&interpreter.executable);
     command.arg("--out").arg(folder).args(locked());
-    Step { name: format!("{}: wheel", interpreter.tag), kind: Kind::Chore, command }
+    Step::new(format!("{}: wheel", interpreter.tag), Kind::Chore, command)
 }
 
-/// The wheel that is in the folder since `before`; `None`, and a failed step, if there is none.
-fn newest(
-    session: &mut Session,
-    interpreter: &Interpreter,
-    folder: &Path,
-    before: &[(PathBuf, SystemTime)],
-) -> Option<PathBuf> {
+/// The wheel that is in the folder since; `None`, and a failed step, if there is none.
+fn newest(session: &mut Session, wanted: &Wanted) -> Option<PathBuf> {
+    let Wanted { interpreter, folder, before } = wanted;
     match wheels(folder).into_iter().max_by_key(|(_, written)| *written) {
         Some(newest) if !before.contains(&newest) => Some(newest.0),
         _ => {
@@ -144,55 +155,50 @@ pub(crate) fn extension(
     interpreter: &Interpreter,
     environment: &Environment,
 ) -> bool {
-    wheel(session, tools, interpreter, &wheels_of(interpreter))
-        .is_some_and(|wheel| install(session, interpreter, environment, &wheel))
+    let Some(wheel) = wheel(session, tools, interpreter, &wheels_of(interpreter)) else {
+        return false;
+    };
+    session.run(LIMIT, install_step(interpreter, environment, &wheel))
 }
 
-/// Installs a wheel into an interpreter's environment; `true` if the tests can use it.
+/// What installs a wheel into an interpreter's environment.
 ///
 /// An installed wheel, not `maturin develop`: the tests see what a user gets, nothing of the source tree, and two
 /// interpreters of one minor version do not overwrite each other's extension in it.
-pub(crate) fn install(
-    session: &mut Session,
+pub(crate) fn install_step(
     interpreter: &Interpreter,
     environment: &Environment,
     wheel: &Path,
-) -> bool {
+) -> Step {
     let mut pip = environment.command("python");
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
     pip.args(["--force-reinstall", "--no-deps", "--no-index"]).arg(wheel);
-    session.step(format!("{}: install", interpreter.tag), Kind::Chore, LIMIT, pip)
+    Step::new(format!("{}: install", interpreter.tag), Kind::Chore, pip)
 }
 
 /// Builds the command for an interpreter; `None`, said in a note or a failed step, if that is not possible.
 pub(crate) fn command(session: &mut Session, interpreter: &Interpreter) -> Option<PathBuf> {
-    commands_together(session, &[interpreter]).remove(0)
+    let step = command_step(session, interpreter)?;
+    session.run(LIMIT, step).then(|| command_path(interpreter))
 }
 
-/// Builds the command for some interpreters at the same time; for each as [`command`] tells.
-pub(crate) fn commands_together(
-    session: &mut Session,
-    interpreters: &[&Interpreter],
-) -> Vec<Option<PathBuf>> {
-    let linkable = |interpreter: &&Interpreter| interpreter.library.is_some();
-    for interpreter in interpreters.iter().filter(|python| !linkable(python)) {
+/// What builds the command for an interpreter; `None`, said in a note, if it cannot be linked.
+pub(crate) fn command_step(session: &mut Session, interpreter: &Interpreter) -> Option<Step> {
+    if interpreter.library.is_none() {
         session.note(format!(
             "{interpreter} has no shared library, so the command `quell` was not built for it (Debian: \
              libpython3-dev)"
         ));
+        return None;
     }
-    let steps = interpreters.iter().copied().filter(linkable).map(|interpreter| {
-        let mut command = cargo(["build", "--profile", "ext", "--package", "quell-cli"]);
-        command.args(locked());
-        against(&mut command, interpreter);
-        as_maturin(&mut command, interpreter);
-        Step { name: format!("{}: command", interpreter.tag), kind: Kind::Chore, command }
-    });
-    let mut built = session.together(LIMIT, steps.collect()).into_iter();
-    let place =
-        |interpreter: &Interpreter| workspace::target_of(&interpreter.tag).join("ext/quell");
-    interpreters
-        .iter()
-        .map(|python| (linkable(python) && built.next() == Some(true)).then(|| place(python)))
-        .collect()
+    let mut command = cargo(["build", "--profile", "ext", "--package", "quell-cli"]);
+    command.args(locked());
+    against(&mut command, interpreter);
+    as_maturin(&mut command, interpreter);
+    Some(Step::new(format!("{}: command", interpreter.tag), Kind::Chore, command))
+}
+
+/// Where that is built.
+pub(crate) fn command_path(interpreter: &Interpreter) -> PathBuf {
+    workspace::target_of(&interpreter.tag).join("ext/quell")
 }

@@ -6,15 +6,12 @@ use std::time::Duration;
 use crate::bench;
 use crate::builds::{self, LIMIT};
 use crate::c;
+use crate::dependencies;
 use crate::links;
 use crate::pythons::{self, Interpreter};
 use crate::session::{Kind, Session, Step};
-use crate::tools;
 use crate::venv;
 use crate::workspace;
-
-/// How long fetching the database of advisories may take before it counts as out of reach.
-const FETCH_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs every check. Those that take their time run at the same time: the compiler checks a crate on one processor.
 ///
@@ -47,32 +44,32 @@ pub(crate) fn run(session: &mut Session) -> anyhow::Result<()> {
     session.check("links in documents", links::check);
 
     let clippy = cargo(&["clippy", "--workspace", "--all-targets"]);
-    let mut checks = vec![check("clippy", denied(clippy)), check("bench: clippy", bench::clippy())];
-    checks.extend(other_versions(&found));
-    checks.extend(other_systems(session));
-    session.together(LIMIT, checks);
-
     // Private items too: the protocols between threads are written down there.
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
     // So a link to a private item leads somewhere, and some need not have been explicit.
     let flags = "--deny warnings --allow rustdoc::private_intra_doc_links \
                  --allow rustdoc::redundant_explicit_links";
     doc.args(builds::locked()).env("RUSTDOCFLAGS", flags);
-    let mut checks = vec![check("rustdoc", doc)];
+    // These share a target folder, and take longest; the others come behind.
+    let mut lanes = vec![vec![check("clippy", denied(clippy)), check("rustdoc", doc)]];
+    let mut others = vec![check("bench: clippy", bench::clippy())];
+    others.extend(other_versions(&found));
+    others.extend(other_systems(session));
+    others.extend(dependencies::installation());
     // mypy and stubtest need the extension built: they run with the tests.
     for version in ["3.11", "3.14"] {
         let mut pyright = tool("basedpyright", &["--pythonversion", version, "--warnings"]);
         pyright.arg("--project").arg(workspace::python_project());
-        checks.push(check(format!("pyright, as on {version}"), pyright));
+        others.push(check(format!("pyright, as on {version}"), pyright));
     }
-    checks.extend(tools::DENY.installation());
-    session.together(LIMIT, checks);
-    dependencies(session);
+    lanes.extend(others.into_iter().map(|step| vec![step.patient()]));
+    session.lanes(LIMIT, lanes);
+    dependencies::check(session);
     Ok(())
 }
 
 fn check(name: impl Into<String>, command: Command) -> Step {
-    Step { name: name.into(), kind: Kind::Check, command }
+    Step::new(name, Kind::Check, command)
 }
 
 /// clippy, whose warnings are errors.
@@ -125,30 +122,4 @@ fn other_systems(session: &mut Session) -> Vec<Step> {
         session.note(format!("the core was not checked for {OTHER}: `rustup target add {OTHER}`"));
     }
     checks
-}
-
-/// Licences, sources and versions of dependencies; known vulnerabilities where their database can be fetched.
-fn dependencies(session: &mut Session) {
-    if tools::DENY.find().is_none() {
-        // That it could not be installed has been said.
-        return;
-    }
-    let deny = |arguments: &[&str]| -> Option<Command> {
-        let mut command = tools::DENY.command()?;
-        command.args(["--workspace", "--all-features"]).args(arguments);
-        Some(command)
-    };
-    if let Some(command) = deny(&["check", "bans", "licenses", "sources"]) {
-        session.step("cargo deny: bans, licences, sources", Kind::Check, LIMIT, command);
-    }
-    let reached =
-        deny(&["fetch", "db"]).and_then(|fetch| crate::process::capture(fetch, FETCH_LIMIT));
-    match (reached, deny(&["check", "--disable-fetch", "advisories"])) {
-        (Some(_), Some(command)) => {
-            session.step("cargo deny: advisories", Kind::Check, LIMIT, command);
-        }
-        _ => session.note(
-            "known vulnerabilities were not checked: the database of advisories cannot be fetched from here",
-        ),
-    }
 }

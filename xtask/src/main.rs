@@ -13,6 +13,7 @@ mod bench;
 mod builds;
 mod c;
 mod counts;
+mod dependencies;
 mod links;
 mod lint;
 mod process;

@@ -5,12 +5,13 @@
 //! ended was left behind by it: it is reported, and ended. A step that exceeds its time limit has its threads' stacks
 //! printed first, then its whole tree is killed.
 //!
-//! Children run one at a time, or some of them [together](run_together), never two calls at once: while one waits, it alone
+//! Children run one at a time, or in [lanes](run_lanes), never two calls at once: while one waits, it alone
 //! reaps, with `waitpid(-1)`, so that an orphan is reaped as soon as it ends, as init would do, and a test that waits for a
 //! process to vanish is not held up by a zombie.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -84,7 +85,8 @@ pub(crate) fn run(
         on_line(&String::from_utf8_lossy(line));
         print(line);
     };
-    run_together(vec![(command, show)], limit).remove(0)
+    let job = Job { command, on_line: show, patient: false };
+    run_lanes(vec![vec![job]], limit, |_, _| {}).remove(0).remove(0)
 }
 
 /// Writes a line of a child's output, as it is.
@@ -93,65 +95,99 @@ pub(crate) fn print(line: &[u8]) {
     let _ = stdout.write_all(line).and_then(|()| stdout.flush());
 }
 
-/// Runs commands at the same time, each to its end, each line of its output shown to the function beside it. Blocks at most for
-/// `limit` and a few seconds more. The error of one that cannot be started stands in its place.
-pub(crate) fn run_together<F: FnMut(&[u8]) + Send>(
-    commands: Vec<(Command, F)>,
+/// One command of a lane.
+pub(crate) struct Job<F> {
+    pub(crate) command: Command,
+    /// Shown each line of its output.
+    pub(crate) on_line: F,
+    /// It gets what the others leave of the processors.
+    pub(crate) patient: bool,
+}
+
+/// Runs lanes of commands at the same time, those of a lane one after the other, however they end; `begins` is told of each one's
+/// lane and place there. Blocks at most for `limit` for each command, and a few seconds more: a command that exceeds it ends
+/// all. The error of one that cannot be started stands in its place.
+///
+/// The thread that reaps stands still from the end of a command until those that follow have been started. So no process ends
+/// unseen between its start and being waited for.
+pub(crate) fn run_lanes<F: FnMut(&[u8]) + Send>(
+    lanes: Vec<Vec<Job<F>>>,
     limit: Duration,
-) -> Vec<io::Result<Finished>> {
-    let begun = Instant::now();
+    mut begins: impl FnMut(usize, usize),
+) -> Vec<Vec<io::Result<Finished>>> {
+    let mut ended: Vec<Vec<io::Result<Finished>>> = lanes.iter().map(|_| Vec::new()).collect();
+    let mut lanes: Vec<_> = lanes.into_iter().map(Vec::into_iter).collect();
     thread::scope(|scope| {
         let mut readers = Vec::new();
-        let started: Vec<io::Result<i32>> = commands
-            .into_iter()
-            .map(|(mut command, on_line)| {
-                let (reader, writer) = io::pipe()?;
-                command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-                let child = command.spawn()?;
-                // With the command go the pipe's writing ends: otherwise the reader would wait for ourselves.
-                drop(command);
-                readers.push(scope.spawn(|| pass_on(reader, on_line)));
-                Ok(child.id().cast_signed())
-            })
-            .collect();
-        let pids: Vec<i32> = started.iter().flatten().copied().collect();
-        let (ended, end) = mpsc::channel();
-        scope.spawn({
-            let pids = pids.clone();
-            move || {
-                reap_until(&pids, |reaped| {
-                    let _ = ended.send(reaped);
-                })
+        // By its id, the lane that each belongs to, and its start.
+        let mut running: HashMap<i32, (usize, Instant)> = HashMap::new();
+        let (tell, told) = mpsc::channel();
+        let (resume, resumed) = mpsc::channel::<Vec<i32>>();
+        scope.spawn(move || {
+            for pids in resumed {
+                let _ = tell.send(reap_one_of(&pids));
             }
         });
-        let mut endings = HashMap::new();
-        while endings.len() < pids.len() {
-            match end.recv_timeout(limit.saturating_sub(begun.elapsed())) {
-                Ok(reaped) => endings.insert(reaped.pid, (reaped, begun.elapsed())),
-                Err(_) => break,
-            };
-        }
-        let leftovers = if endings.len() == pids.len() {
-            end_leftovers()
-        } else {
-            end_tree(limit);
-            // The tree is dead, so the reaper has, or will have, its answers; it cannot stay blocked.
-            for reaped in end {
-                let killed = Reaped { ending: Ending::TimeLimit(limit), ..reaped };
-                endings.insert(reaped.pid, (killed, begun.elapsed()));
+        let mut idle: Vec<usize> = (0..lanes.len()).collect();
+        let mut over = false;
+        loop {
+            for lane in idle.drain(..) {
+                for Job { command, on_line, patient } in lanes[lane].by_ref() {
+                    begins(lane, ended[lane].len());
+                    match start(command, patient) {
+                        Ok((pid, reader)) => {
+                            readers.push(scope.spawn(|| pass_on(reader, on_line)));
+                            running.insert(pid, (lane, Instant::now()));
+                            break;
+                        }
+                        Err(error) => ended[lane].push(Err(error)),
+                    }
+                }
             }
-            end_leftovers();
-            Vec::new()
-        };
+            let Some(oldest) = running.values().map(|(_, begun)| *begun).min() else { break };
+            let _ = resume.send(running.keys().copied().collect());
+            let reaped = told.recv_timeout(limit.saturating_sub(oldest.elapsed()));
+            let Reaped { pid, mut ending, processor } = reaped.unwrap_or_else(|_| {
+                end_tree(limit);
+                over = true;
+                lanes.iter_mut().for_each(|lane| drop(lane.by_ref().last()));
+                // The tree is dead, so the reaper has its answer; it cannot stay blocked.
+                told.recv().expect("the reaper runs")
+            });
+            if over {
+                ending = Ending::TimeLimit(limit);
+            }
+            let (lane, begun) = running.remove(&pid).expect("only these are told of");
+            let (leftovers, elapsed) = (Vec::new(), begun.elapsed());
+            ended[lane].push(Ok(Finished { ending, leftovers, elapsed, processor }));
+            idle.push(lane);
+        }
+        drop(resume);
+        let leftovers = end_leftovers();
+        for finished in ended.iter_mut().flatten().flatten() {
+            finished.leftovers.clone_from(&leftovers);
+        }
         // Every process that could hold a writing end has gone, so these end.
         readers.into_iter().for_each(|reader| drop(reader.join()));
-        let finish = |pid: i32| {
-            let (reaped, elapsed) = &endings[&pid];
-            let &Reaped { ending, processor, .. } = reaped;
-            Finished { ending, leftovers: leftovers.clone(), elapsed: *elapsed, processor }
+    });
+    ended
+}
+
+/// Starts a command; its id, and the end of the pipe that its output comes through.
+fn start(mut command: Command, patient: bool) -> io::Result<(i32, io::PipeReader)> {
+    let (reader, writer) = io::pipe()?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    if patient {
+        let yielding = || {
+            // SAFETY: it takes integers, changes the calling process only, and is one system call.
+            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
+            Ok(())
         };
-        started.into_iter().map(|child| child.map(finish)).collect()
-    })
+        // SAFETY: between fork and exec it makes one system call, and allocates nothing.
+        unsafe { command.pre_exec(yielding) };
+    }
+    // With the command go the pipe's writing ends: otherwise the reader would wait for ourselves.
+    Ok((command.spawn()?.id().cast_signed(), reader))
 }
 
 /// Shows what comes through a pipe to `on_line`, line by line.
@@ -179,9 +215,7 @@ pub(crate) fn capture(mut command: Command, limit: Duration) -> Option<String> {
         });
         let (ended, end) = mpsc::channel();
         scope.spawn(move || {
-            reap_until(&[pid], |reaped| {
-                let _ = ended.send(reaped.ending);
-            })
+            let _ = ended.send(reap_one_of(&[pid]).ending);
         });
         let ending = end.recv_timeout(limit).unwrap_or_else(|_| {
             kill_all(libc::SIGKILL);
@@ -202,17 +236,15 @@ struct Reaped {
     processor: Duration,
 }
 
-/// Reaps every child that ends, until all of `pids` were among them; tells of each of these.
-fn reap_until(pids: &[i32], tell: impl Fn(Reaped)) {
-    let mut left = pids.to_vec();
-    while !left.is_empty() {
+/// Reaps every child that ends, until one of `pids` has, of which it tells.
+fn reap_one_of(pids: &[i32]) -> Reaped {
+    loop {
         let mut status = 0;
         // SAFETY: `rusage` is plain data, for which zeroes are a value.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
         // SAFETY: both are live, of the types that wait4 writes.
         let pid = unsafe { libc::wait4(-1, &raw mut status, 0, &raw mut usage) };
-        if let Some(at) = left.iter().position(|&waited| waited == pid) {
-            left.swap_remove(at);
+        if pids.contains(&pid) {
             let ending = match libc::WIFSIGNALED(status) {
                 true => Ending::Signal(libc::WTERMSIG(status)),
                 false => Ending::Code(libc::WEXITSTATUS(status)),
@@ -220,11 +252,11 @@ fn reap_until(pids: &[i32], tell: impl Fn(Reaped)) {
             let of =
                 |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
             let processor = of(usage.ru_utime) + of(usage.ru_stime);
-            tell(Reaped { pid, ending, processor });
-        } else if pid == -1 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-            // No child at all: somebody else reaped it. Nothing here does, so say it loudly.
-            let lost = |pid| Reaped { pid, ending: Ending::Code(-1), processor: Duration::ZERO };
-            left.drain(..).map(lost).for_each(&tell);
+            return Reaped { pid, ending, processor };
+        }
+        if pid == -1 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            // No child at all: somebody else reaped it, as `end_tree` may. Otherwise nothing here does, so it is said loudly.
+            return Reaped { pid: pids[0], ending: Ending::Code(-1), processor: Duration::ZERO };
         }
     }
 }
@@ -322,7 +354,10 @@ mod tests {
     use std::process::Command;
     use std::time::Duration;
 
-    use super::{Ending, adopt_orphans, capture, descendants, parent_and_state, run, run_together};
+    use super::{
+        Ending, Finished, Job, adopt_orphans, capture, descendants, parent_and_state, run,
+        run_lanes,
+    };
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
@@ -371,23 +406,48 @@ mod tests {
         };
         let (mut one, mut two) = (Vec::new(), Vec::new());
         type Show<'a> = Box<dyn FnMut(&[u8]) + Send + 'a>;
-        let commands: Vec<(Command, Show)> = vec![
-            (meets("a", "b", 0), Box::new(|line| one.extend_from_slice(line))),
-            (Command::new("/no/such/program"), Box::new(|_| {})),
-            (meets("b", "a", 5), Box::new(|line| two.extend_from_slice(line))),
+        fn job<'a>(command: Command, on_line: impl FnMut(&[u8]) + Send + 'a) -> Job<Show<'a>> {
+            Job { command, on_line: Box::new(on_line), patient: false }
+        }
+        let lanes = vec![
+            vec![job(meets("a", "b", 0), |line| one.extend_from_slice(line))],
+            vec![job(Command::new("/no/such/program"), |_| {})],
+            vec![job(meets("b", "a", 5), |line| two.extend_from_slice(line))],
         ];
-        let finished = run_together(commands, minute);
-        std::fs::remove_dir_all(&folder).unwrap();
-        let endings: Vec<_> =
-            finished.iter().map(|it| it.as_ref().ok().map(|it| it.ending)).collect();
-        assert_eq!(endings, [Some(Ending::Code(0)), None, Some(Ending::Code(5))]);
+        let finished = run_lanes(lanes, minute, |_, _| {});
+        let endings = |finished: Vec<Vec<std::io::Result<Finished>>>| -> Vec<Vec<_>> {
+            let ending = |it: std::io::Result<Finished>| it.ok().map(|it| it.ending);
+            finished.into_iter().map(|lane| lane.into_iter().map(ending).collect()).collect()
+        };
+        let codes = [vec![Some(Ending::Code(0))], vec![None], vec![Some(Ending::Code(5))]];
+        assert_eq!(endings(finished), codes);
         assert_eq!((one.as_slice(), two.as_slice()), (&b"a\n"[..], &b"b\n"[..]));
+        std::fs::remove_dir_all(&folder).unwrap();
 
-        // At the limit the one that has ended keeps its ending.
-        let commands = ["exit 4", "sleep 1000"].map(|script| (shell(script), |_: &[u8]| {})).into();
-        let finished = run_together(commands, limit);
-        let endings: Vec<_> = finished.into_iter().map(|it| it.unwrap().ending).collect();
-        assert_eq!(endings, [Ending::Code(4), Ending::TimeLimit(limit)]);
+        // In a lane, one after the other, whatever became of it.
+        let patient = |mut job: Job<Show<'static>>| {
+            job.patient = true;
+            job
+        };
+        let lane = vec![
+            job(shell("exit 3"), |_| {}),
+            job(Command::new("/no/such/program"), |_| {}),
+            patient(job(shell("exit $(($(nice) == 10))"), |_| {})),
+        ];
+        let mut begun = Vec::new();
+        let finished = run_lanes(vec![lane], minute, |lane, at| begun.push((lane, at)));
+        assert_eq!(endings(finished), [[Some(Ending::Code(3)), None, Some(Ending::Code(1))]]);
+        assert_eq!(begun, [(0, 0), (0, 1), (0, 2)]);
+
+        // At the limit the one that has ended keeps its ending, and nothing else begins.
+        let lanes = vec![
+            vec![job(shell("exit 4"), |_| {})],
+            vec![job(shell("sleep 1000"), |_| {}), job(shell("exit 5"), |_| {})],
+            vec![job(shell("sleep 1000"), |_| {})],
+        ];
+        let finished = run_lanes(lanes, limit, |_, _| {});
+        let killed = vec![Some(Ending::TimeLimit(limit))];
+        assert_eq!(endings(finished), [vec![Some(Ending::Code(4))], killed.clone(), killed]);
         assert!(descendants().is_empty());
 
         assert_eq!(capture(shell("echo out; echo err >&2"), minute).as_deref(), Some("out\n"));

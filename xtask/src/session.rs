@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::counts::{Counts, Reader};
-use crate::process::{self, Ending, Finished};
+use crate::process::{self, Ending, Finished, Job};
 
 /// What a step is to the count of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,19 @@ pub(crate) struct Step {
     pub(crate) name: String,
     pub(crate) kind: Kind,
     pub(crate) command: Command,
+    patient: bool,
+}
+
+impl Step {
+    pub(crate) fn new(name: impl Into<String>, kind: Kind, command: Command) -> Self {
+        Self { name: name.into(), kind, command, patient: false }
+    }
+
+    /// It gets what the others leave of the processors: nothing in it looks at the clock.
+    pub(crate) fn patient(mut self) -> Self {
+        self.patient = true;
+        self
+    }
 }
 
 /// The steps of a run so far.
@@ -88,31 +101,60 @@ impl Session {
         self.finish(name, kind, finished, reader)
     }
 
+    /// [`step`](Self::step), with a step that was made before.
+    pub(crate) fn run(&mut self, limit: Duration, step: Step) -> bool {
+        self.step(step.name, step.kind, limit, step.command)
+    }
+
     /// Runs steps that do not need each other at the same time; for each whether it succeeded. Each line of output is preceded by
     /// the step's name.
     pub(crate) fn together(&mut self, limit: Duration, steps: Vec<Step>) -> Vec<bool> {
-        for step in &steps {
-            println!("\n== {}\n   {}", step.name, shown(&step.command));
-        }
-        let mut readers: Vec<Reader> = steps.iter().map(|_| Reader::default()).collect();
-        let (names, commands): (Vec<_>, Vec<_>) =
-            steps.into_iter().map(|Step { name, kind, command }| ((name, kind), command)).unzip();
-        let show = |((name, kind), reader): (&(String, Kind), &'_ mut Reader), line: &[u8]| {
-            if kind.is_tests() {
-                reader.line(&String::from_utf8_lossy(line));
-            }
-            process::print(&[name.as_bytes(), b" | ", line].concat());
-        };
-        let shows = names.iter().zip(&mut readers);
-        let watched = commands.into_iter().zip(shows).map(|(command, (name, reader))| {
-            (command, move |line: &[u8]| show((name, &mut *reader), line))
+        self.lanes(limit, steps.into_iter().map(|step| vec![step]).collect()).concat()
+    }
+
+    /// Runs lanes of steps at the same time, those of a lane one after the other; as [`together`](Self::together) otherwise.
+    pub(crate) fn lanes(&mut self, limit: Duration, lanes: Vec<Vec<Step>>) -> Vec<Vec<bool>> {
+        let begins: Vec<Vec<String>> = lanes
+            .iter()
+            .map(|lane| {
+                let header =
+                    |step: &Step| format!("\n== {}\n   {}", step.name, shown(&step.command));
+                lane.iter().map(header).collect()
+            })
+            .collect();
+        let mut readers: Vec<Vec<Reader>> =
+            lanes.iter().map(|lane| lane.iter().map(|_| Reader::default()).collect()).collect();
+        let names: Vec<Vec<(String, Kind)>> = lanes
+            .iter()
+            .map(|lane| lane.iter().map(|step| (step.name.clone(), step.kind)).collect())
+            .collect();
+        let jobs =
+            lanes.into_iter().zip(&names).zip(&mut readers).map(|((lane, names), readers)| {
+                let steps = lane.into_iter().zip(names).zip(readers);
+                let jobs = steps.map(|((step, (name, kind)), reader)| {
+                    let on_line = watched(name, *kind, reader);
+                    Job { command: step.command, on_line, patient: step.patient }
+                });
+                jobs.collect()
+            });
+        let finished = process::run_lanes(jobs.collect(), limit, |lane, at| {
+            println!("{}", begins[lane][at]);
         });
-        let finished = process::run_together(watched.collect(), limit);
         let ended = names.into_iter().zip(finished).zip(readers);
         ended
-            .map(|(((name, kind), finished), reader)| {
-                println!("\n== {name}");
-                self.finish(name, kind, finished, reader)
+            .map(|((names, finished), readers)| {
+                // Where the limit has ended all, what follows in the lane has not begun.
+                let none = || Err(io::Error::other("what ran beside it took too long"));
+                let finished = finished.into_iter().chain(std::iter::repeat_with(none));
+                names
+                    .into_iter()
+                    .zip(finished)
+                    .zip(readers)
+                    .map(|(((name, kind), finished), reader)| {
+                        println!("\n== {name}");
+                        self.finish(name, kind, finished, reader)
+                    })
+                    .collect()
             })
             .collect()
     }
@@ -242,6 +284,16 @@ fn judge(kind: Kind, finished: &Finished, counts: &Counts) -> String {
         reasons.push(format!("left processes behind: {}", finished.leftovers.join("; ")));
     }
     reasons.join("; ")
+}
+
+/// What becomes of a line of a step's output.
+fn watched<'a>(name: &'a str, kind: Kind, reader: &'a mut Reader) -> impl FnMut(&[u8]) + Send + 'a {
+    move |line| {
+        if kind.is_tests() {
+            reader.line(&String::from_utf8_lossy(line));
+        }
+        process::print(&[name.as_bytes(), b" | ", line].concat());
+    }
 }
 
 /// A command as one could type it, with what is set in its environment.

@@ -16,7 +16,7 @@ pub(crate) struct Tool {
     /// What is typed after `cargo`.
     pub(crate) name: &'static str,
     package: &'static str,
-    version: &'static str,
+    pub(crate) version: &'static str,
 }
 
 /// Runs tests, each in its own process, and kills and names those that hang.
@@ -44,7 +44,7 @@ impl Tool {
     /// Installs it unless it is here.
     pub(crate) fn install(self, session: &mut Session) -> bool {
         match self.installation() {
-            Some(Step { name, kind, command }) => session.step(name, kind, LIMIT, command),
+            Some(step) => session.run(LIMIT, step),
             None => true,
         }
     }
@@ -60,7 +60,7 @@ impl Tool {
         command.arg("--root").arg(workspace::tools());
         command.arg("--target-dir").arg(workspace::target_of("tools"));
         command.arg(self.package);
-        Some(Step { name: format!("install {}", self.package), kind: Kind::Chore, command })
+        Some(Step::new(format!("install {}", self.package), Kind::Chore, command))
     }
 }
 

@@ -107,46 +107,63 @@ pub(crate) fn of(
     tools: &Environment,
     interpreter: &Interpreter,
 ) -> Option<Environment> {
-    of_each(session, tools, &[interpreter]).remove(0)
+    let (filling, steps) = Filling::new(session, tools, [interpreter]);
+    let filled = session.together(LIMIT, steps);
+    filling.done(session, &filled).remove(0)
 }
 
-/// The environments of some interpreters, filled at the same time; for each as [`of`] tells.
-pub(crate) fn of_each(
-    session: &mut Session,
-    tools: &Environment,
-    interpreters: &[&Interpreter],
-) -> Vec<Option<Environment>> {
-    let mut ready: Vec<Option<Environment>> = Vec::new();
-    let (mut to_fill, mut steps) = (Vec::new(), Vec::new());
-    for (at, interpreter) in interpreters.iter().enumerate() {
-        let environment = Environment { folder: workspace::venv(&interpreter.tag) };
-        let stamp = Stamp::new(&environment, interpreter, TESTS);
-        let name = format!("{}: environment", interpreter.tag);
-        if stamp.is_current() {
-            ready.push(Some(environment));
-        } else if let Err(error) = make(&environment.folder, interpreter) {
-            session.fail(name, format!("{error:#}"));
-            ready.push(None);
-        } else {
-            // The tools' pip fills it: an interpreter may have none, as Debian's.
-            let mut pip = tools.command("python");
-            pip.args(["-m", "pip", "--python"]).arg(environment.program("python"));
-            let command = installing(pip, "requirements-tests.txt");
-            steps.push(Step { name: name.clone(), kind: Kind::Chore, command });
-            to_fill.push((at, name, stamp));
-            ready.push(Some(environment));
+/// Environments of interpreters, as they are being filled.
+pub(crate) struct Filling {
+    ready: Vec<Option<Environment>>,
+    /// Its place in the list, its name, and what is written when it is full.
+    to_fill: Vec<(usize, String, Stamp)>,
+}
+
+impl Filling {
+    /// And the steps that fill them, whose outcome [`done`](Self::done) wants to know.
+    pub(crate) fn new<'a>(
+        session: &mut Session,
+        tools: &Environment,
+        interpreters: impl IntoIterator<Item = &'a Interpreter>,
+    ) -> (Filling, Vec<Step>) {
+        let mut ready: Vec<Option<Environment>> = Vec::new();
+        let (mut to_fill, mut steps) = (Vec::new(), Vec::new());
+        for (at, interpreter) in interpreters.into_iter().enumerate() {
+            let environment = Environment { folder: workspace::venv(&interpreter.tag) };
+            let stamp = Stamp::new(&environment, interpreter, TESTS);
+            let name = format!("{}: environment", interpreter.tag);
+            if stamp.is_current() {
+                ready.push(Some(environment));
+            } else if let Err(error) = make(&environment.folder, interpreter) {
+                session.fail(name, format!("{error:#}"));
+                ready.push(None);
+            } else {
+                // The tools' pip fills it: an interpreter may have none, as Debian's.
+                let mut pip = tools.command("python");
+                pip.args(["-m", "pip", "--python"]).arg(environment.program("python"));
+                let command = installing(pip, "requirements-tests.txt");
+                steps.push(Step::new(name.clone(), Kind::Chore, command));
+                to_fill.push((at, name, stamp));
+                ready.push(Some(environment));
+            }
         }
+        (Filling { ready, to_fill }, steps)
     }
-    for ((at, name, stamp), filled) in to_fill.into_iter().zip(session.together(LIMIT, steps)) {
-        let written = if filled { stamp.write() } else { Ok(()) };
-        if let Err(error) = &written {
-            session.fail(name, format!("{error:#}"));
+
+    /// For each interpreter as [`of`] tells.
+    pub(crate) fn done(self, session: &mut Session, filled: &[bool]) -> Vec<Option<Environment>> {
+        let Filling { mut ready, to_fill } = self;
+        for ((at, name, stamp), &filled) in to_fill.into_iter().zip(filled) {
+            let written = if filled { stamp.write() } else { Ok(()) };
+            if let Err(error) = &written {
+                session.fail(name, format!("{error:#}"));
+            }
+            if !filled || written.is_err() {
+                ready[at] = None;
+            }
         }
-        if !filled || written.is_err() {
-            ready[at] = None;
-        }
+        ready
     }
-    ready
 }
 
 /// An environment with nothing in it, made anew.

@@ -38,6 +38,24 @@ pub(crate) fn python_project() -> PathBuf {
     root().join("crates/quell-python")
 }
 
+/// The manifests of the workspace's packages, in order.
+///
+/// # Errors
+/// When the folder of the crates cannot be read.
+pub(crate) fn manifests() -> std::io::Result<Vec<PathBuf>> {
+    let mut folders = vec![root().join("xtask"), python_project().join("extension")];
+    for entry in std::fs::read_dir(root().join("crates"))? {
+        folders.push(entry?.path());
+    }
+    let mut manifests: Vec<_> = folders
+        .into_iter()
+        .map(|folder| folder.join("Cargo.toml"))
+        .filter(|file| file.is_file())
+        .collect();
+    manifests.sort();
+    Ok(manifests)
+}
+
 /// The C ABI's project: `src/`, `include/`, `tests/`.
 pub(crate) fn c_project() -> PathBuf {
     root().join("crates/quell-capi")

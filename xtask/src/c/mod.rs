@@ -16,9 +16,6 @@ use crate::workspace;
 
 use programs::Way;
 
-/// Compiling and running every program in one way.
-const LIMIT: Duration = Duration::from_secs(1200);
-
 /// `cargo xtask install-c PREFIX`: libquell as it is released.
 ///
 /// # Errors
@@ -37,12 +34,15 @@ fn build(session: &mut Session, profile: &[&str]) -> bool {
     session.step("C: libquell", Kind::Chore, builds::LIMIT, command)
 }
 
-/// The C tests and examples: with the shared library; with the static one, under the compiler's sanitizers; under
-/// valgrind.
+/// The C tests and examples, as steps: with the shared library, then with the static one under the compiler's sanitizers; and under
+/// valgrind. Each runs one program at a time. The library is built first.
 ///
 /// # Errors
-/// When the library cannot be installed into the target folder; failed tests are recorded in the session.
-pub(crate) fn test(session: &mut Session, options: &Options) -> anyhow::Result<()> {
+/// When the library cannot be installed into the target folder.
+pub(crate) fn steps(
+    session: &mut Session,
+    options: &Options,
+) -> anyhow::Result<(Vec<Step>, Vec<Step>)> {
     for (variable, usual, package) in [("CC", "cc", "gcc"), ("CXX", "c++", "g++")] {
         let compiler = programs::compiler(variable, usual);
         if !answers(&compiler) {
@@ -52,40 +52,39 @@ pub(crate) fn test(session: &mut Session, options: &Options) -> anyhow::Result<(
                     "there is no {compiler}: install one (Debian: {package}), or set {variable}"
                 ),
             );
-            return Ok(());
+            return Ok(Default::default());
         }
     }
     if !build(session, &[]) {
-        return Ok(());
+        return Ok(Default::default());
     }
     let prefix = workspace::c_stage();
     install::install(&workspace::target().join("debug"), &prefix)?;
     session.check("C: pkg-config", || install::check(&prefix));
-    let mut ways = vec![("C: shared library", Way::Shared)];
-    if programs::sanitizers_work() {
-        ways.push(("C: static library, sanitizers", Way::Sanitized));
-    } else {
-        session.note("the C compiler has no sanitizers: the static library was tested without");
-        ways.push(("C: static library", Way::Static));
-    }
-    if answers("valgrind") {
-        ways.push(("C: valgrind", Way::Valgrind));
-    } else {
-        session
-            .note("valgrind is not installed: the C tests did not run under it (Debian: valgrind)");
-    }
-    // Each runs one program at a time.
-    let mut steps = Vec::new();
-    for (name, way) in ways {
-        let mut command = Command::new(std::env::current_exe()?);
+    let program = std::env::current_exe()?;
+    let step = |name: &str, way: Way| {
+        let mut command = Command::new(&program);
         command.args(["c-tests", way.word()]).args(&options.filter);
         if let Some(factor) = options.stress {
             command.env("QUELL_STRESS", factor.to_string());
         }
-        steps.push(Step { name: name.to_owned(), kind: options.tests(), command });
+        Step::new(name, options.tests(), command)
+    };
+    let mut natively = vec![step("C: shared library", Way::Shared)];
+    if programs::sanitizers_work() {
+        natively.push(step("C: static library, sanitizers", Way::Sanitized));
+    } else {
+        session.note("the C compiler has no sanitizers: the static library was tested without");
+        natively.push(step("C: static library", Way::Static));
     }
-    session.together(LIMIT, steps);
-    Ok(())
+    let mut valgrind = Vec::new();
+    if answers("valgrind") {
+        valgrind.push(step("C: valgrind", Way::Valgrind));
+    } else {
+        session
+            .note("valgrind is not installed: the C tests did not run under it (Debian: valgrind)");
+    }
+    Ok((natively, valgrind))
 }
 
 /// Whether a program is there.

@@ -50,8 +50,8 @@ impl Way {
     fn slower(self) -> u32 {
         match self {
             Way::Shared | Way::Static => 1,
-            Way::Sanitized => 5,
-            Way::Valgrind => 50,
+            Way::Sanitized => 10,
+            Way::Valgrind => 100,
         }
     }
 }
