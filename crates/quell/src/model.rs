@@ -1,6 +1,7 @@
 //! What the models reach into. Exists only under `--cfg quell_loom` and `--cfg quell_shuttle`, and is no part of the
 //! interface.
 
+use crate::fork;
 use crate::monitor::function::Function;
 use crate::monitor::timers::{Job, Ticket, Timers};
 use crate::park;
@@ -159,6 +160,36 @@ impl Parker {
 
     pub fn signal(&self) {
         self.0.signal();
+    }
+}
+
+/// The passage that a fork waits for.
+pub struct Passage(fork::passage::Passage);
+
+#[expect(missing_docs, reason = "as in `fork`")]
+impl Passage {
+    #[expect(clippy::new_without_default, reason = "as in `fork`")]
+    pub fn new() -> Passage {
+        Passage(fork::passage::Passage::new())
+    }
+
+    pub fn enter(&self) {
+        self.0.enter();
+    }
+
+    pub fn leave(&self) {
+        self.0.leave();
+    }
+
+    pub fn hold(&self) {
+        self.0.hold(|_| {
+            sys::thread::yield_now();
+            true
+        });
+    }
+
+    pub fn release(&self) {
+        self.0.release();
     }
 }
 

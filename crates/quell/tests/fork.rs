@@ -214,6 +214,30 @@ fn at_any_moment() {
     target.mark_exited();
 }
 
+/// Forks while threads begin and end, in the middle of what the standard library has to do for that: the child starts its own.
+/// Each fork meets a bad moment once in some thousands.
+#[test]
+fn while_threads_begin_and_end() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let starters: Vec<_> = (0..3)
+        .map(|_| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                while !stop.load(SeqCst) {
+                    quell::spawn(|| ()).join().unwrap();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..common::stress(50) {
+        in_child(|| quell::spawn(|| 7).join().unwrap() == 7);
+    }
+    stop.store(true, SeqCst);
+    for starter in starters {
+        starter.join().unwrap();
+    }
+}
+
 /// Forks while other threads use quell for the first time in the process: many processes, since each has one first time.
 #[test]
 fn at_the_first_moment() {
@@ -235,6 +259,7 @@ fn at_the_first_moment() {
 
 fn first_moment(trial: u64) {
     let ready = Arc::new(AtomicBool::new(false));
+    let (forked, end) = std::sync::mpsc::channel::<()>();
     let first = {
         let ready = Arc::clone(&ready);
         std::thread::spawn(move || {
@@ -244,6 +269,8 @@ fn first_moment(trial: u64) {
             }
             assert!(quell::current().is_alive());
             nothing_to_poll();
+            // For threads of std's that are ending just then, a fork does not wait.
+            end.recv().unwrap_err();
         })
     };
     while !ready.load(SeqCst) {
@@ -256,6 +283,7 @@ fn first_moment(trial: u64) {
         nothing_to_poll();
         lives()
     });
+    drop(forked);
     first.join().unwrap();
 }
 

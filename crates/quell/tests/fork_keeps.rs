@@ -219,6 +219,75 @@ fn pools_and_pipelines_run_nothing_in_the_child() {
     assert_eq!(pool.submit(|| 2).unwrap().get().unwrap(), 2);
 }
 
+/// Workers wait for tasks, and somebody waits for what comes of one: in the child nothing goes to any of them. Their stacks
+/// are larger than the C library keeps, so that whoever looks for them there finds no memory.
+#[test]
+fn what_pools_and_pipelines_are_given_in_the_child_is_there() {
+    const LARGE: usize = 64 << 20;
+    let pool = quell::Pool::new(1);
+    let (began, go_on) = (Arc::new(Event::new()), Arc::new(Event::new()));
+    let busy = {
+        let (began, go_on) = (Arc::clone(&began), Arc::clone(&go_on));
+        pool.submit(move || {
+            began.set();
+            go_on.wait().unwrap();
+        })
+    };
+    began.wait().unwrap();
+    // It waits behind that one, and a thread for it.
+    let queued = Arc::new(pool.submit(|| 1).unwrap());
+    let waiter = {
+        let queued = Arc::clone(&queued);
+        let large = thread::Builder::new().stack_size(LARGE);
+        large.spawn(move || queued.wait().is_ok()).unwrap()
+    };
+    let idle = quell::Pool::builder().workers(2).stack_size(LARGE).build().unwrap();
+    let pipeline =
+        quell::Pipeline::stage(quell::Stage::named("waits"), |n: u32| Ok::<_, std::io::Error>(n));
+    let pipeline = pipeline.start().unwrap();
+    let waits = |thread: &quell::Thread| deadlock::waits().of(thread).is_some();
+    until(|| waits(waiter.thread()) && idle.workers().iter().all(waits));
+    until(|| quell::enumerate().iter().all(|t| waits(t) || *t == quell::current()));
+    in_child(|| {
+        // At whose end the C library gives up what is too much.
+        std::thread::spawn(|| ()).join().unwrap();
+        let given = idle.submit(|| ()).unwrap();
+        let abandoned = idle.shutdown_now() == 0 && given.get().is_err();
+        pipeline.put(1).unwrap();
+        let passes = pipeline.stats()[0].queued == 1;
+        pipeline.stop();
+        let ended = pool.shutdown_now() == 1 && queued.wait().is_ok();
+        abandoned && passes && ended
+    });
+    go_on.set();
+    busy.unwrap().get().unwrap();
+    assert!(waiter.join().unwrap());
+    pipeline.put(2).unwrap();
+    assert_eq!(pipeline.get().unwrap(), 2);
+}
+
+/// Workers take tasks, show them and are done with them all the time while the process forks.
+#[test]
+fn a_pool_is_whole_at_any_moment() {
+    let pool = quell::Pool::builder().workers(2).backlog(8).build().unwrap();
+    let stop = AtomicBool::new(false);
+    let fork = || {
+        in_child(|| {
+            pool.shutdown_now();
+            pool.submit(|| ()).is_err() && pool.stats().queued == 0
+        });
+    };
+    thread::scope(|s| {
+        s.spawn(|| {
+            while !stop.load(SeqCst) {
+                pool.submit(|| ()).unwrap();
+            }
+        });
+        (0..common::stress(100)).for_each(|_| fork());
+        stop.store(true, SeqCst);
+    });
+}
+
 /// The line on scopes: one with threads of the parent never ends in the child.
 #[test]
 fn a_scope_with_threads_of_the_parent_waits_in_the_child() {

@@ -13,8 +13,13 @@
 //! | deadlines | stay armed; the monitor is started again by the next one that is armed, or by [`after_fork_child`] |
 //! | detection of deadlocks, its policy, names | stay; locks that the thread holds are still known to be its own |
 //! | waits of other threads, in [`waits`](crate::deadlock::waits) | are gone; a lock that another holds is shown as held by a thread that has ended |
-//! | a [pool](crate::pool) or pipeline | has no workers: nothing is run |
+//! | a [pool](crate::pool) or pipeline | has no workers: nothing is run; what it is given is there, and ends when it is shut down |
+//! | starting threads | works, whatever others were in the middle of starting or ending; if those were quell's |
 //! | a [scope](crate::thread::scope) that others were started in | waits for them for ever: leave the child by `exec` or `_exit` instead |
+//!
+//! The line on starting threads is for programs whose `main` is Rust's: std has a lock there that each thread takes as it begins and as it ends, and
+//! a fork waits for quell's to be done with it. For those that [`std::thread`] starts it cannot: a child that is made in such a
+//! moment, about once in ten thousand forks beside a thread that does nothing but start threads, starts none any more.
 //!
 //! What quell cannot see are the primitives of the program.
 //!
@@ -34,6 +39,7 @@
 
 #[cfg(not(any(quell_loom, quell_shuttle)))]
 mod keep;
+pub(crate) mod passage;
 
 #[cfg(not(any(quell_loom, quell_shuttle)))]
 pub use keep::{Keep, Kept, keep};
@@ -124,7 +130,7 @@ mod parkers {
 /// does the work.
 #[cfg(all(unix, not(any(quell_loom, quell_shuttle))))]
 mod handlers {
-    use super::{generation, keep};
+    use super::{generation, keep, passage};
     use std::cell::Cell;
     use std::sync::atomic::AtomicBool;
     use std::sync::atomic::Ordering::{Acquire, Release};
@@ -171,6 +177,8 @@ mod handlers {
         }
         // First: under a kept queue's lock items are compared, which may be code that uses the rest.
         keep::hold();
+        // Before what threads use as they begin and end.
+        passage::hold();
         crate::thread::hold_all();
         crate::monitor::hold();
         crate::deadlock::hold();
@@ -193,6 +201,8 @@ mod handlers {
             release();
             keep::release_in_child();
             generation::renew();
+            #[cfg(quell_calls)]
+            crate::syscall::after_fork();
             crate::thread::after_fork();
             crate::deadlock::after_fork();
             crate::monitor::forget_thread();
@@ -207,6 +217,7 @@ mod handlers {
         crate::deadlock::release();
         crate::monitor::release();
         crate::thread::release_all();
+        passage::release();
     }
 
     /// This is the last handler of the fork. Not so if it was begun before there were any.

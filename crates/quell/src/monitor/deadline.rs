@@ -2,6 +2,7 @@
 
 use super::function::Function;
 use super::timers::{Job, NEVER, Ticket, Timers};
+use crate::fork::passage::Begins;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
@@ -161,7 +162,12 @@ impl Monitor {
             return;
         }
         let builder = std::thread::Builder::new().name("quell-monitor".to_owned());
-        if let Err(error) = builder.spawn(|| self.run()) {
+        let begins = Begins::new();
+        let body = move || {
+            drop(begins);
+            self.run();
+        };
+        if let Err(error) = builder.spawn(body) {
             self.running.store(false, Relaxed);
             panic!("the system could not start the monitor's thread: {error}");
         }

@@ -6,6 +6,8 @@ use super::job::{Control, Inner, Job, Queued, arm, cancel};
 use super::stats::{Counters, Stats};
 use super::task::Task;
 use super::worker::{Seat, work};
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+use crate::fork::Keep;
 use crate::interrupt::Interrupted;
 use crate::queue::{PutError, Queue};
 use crate::sys::atomic::AtomicBool;
@@ -36,6 +38,29 @@ impl Shared {
     pub(super) fn is_stopping(&self) -> bool {
         // Acquire: ordered by the seats' locks anyway.
         self.stopping.load(Acquire)
+    }
+}
+
+/// A worker that waits for a task, or is in the middle of taking one, is not in the child of a fork.
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+impl Keep for Shared {
+    fn hold(&self) {
+        self.queue.hold();
+        self.crew.hold();
+        self.seats.iter().for_each(Seat::hold);
+    }
+
+    unsafe fn release(&self) {
+        self.seats.iter().for_each(Seat::release);
+        self.crew.release();
+        // SAFETY: it is held, as this is.
+        unsafe { self.queue.release() };
+    }
+
+    fn forget_waiters(&self) {
+        self.queue.forget_waiters();
+        // These can still come to something: their end, without having run.
+        self.queue.visit(|queued| queued.0.control().done().forget_waiters_after_fork());
     }
 }
 
@@ -156,6 +181,8 @@ impl Builder {
             stopping: AtomicBool::new(false),
             counters: Arc::new(Counters::default()),
         });
+        #[cfg(not(any(quell_loom, quell_shuttle)))]
+        crate::fork::keep(&shared);
         // From here on, dropping the pool ends the workers it has.
         let mut pool = Pool {
             shared,

@@ -95,6 +95,22 @@ impl Crew {
         }
     }
 
+    /// Before a fork: nobody is in the middle of changing it, or what a spare shows.
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub(super) fn hold(&self) {
+        self.state.raw().lock();
+        // SAFETY: we hold the lock.
+        unsafe { self.state.held() }.spares.iter().for_each(|spare| spare.seat.hold());
+    }
+
+    /// After a fork, in both processes.
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub(super) fn release(&self) {
+        // SAFETY: we hold the lock since `hold`.
+        unsafe { self.state.held() }.spares.iter().for_each(|spare| spare.seat.release());
+        self.state.raw().unlock();
+    }
+
     /// How many spares there are.
     pub(super) fn spares(&self) -> usize {
         self.state.lock().threads - self.places

@@ -11,6 +11,8 @@
 //! the interrupt. The workers belong to the pipeline alone and run nothing else afterwards, so an interrupt that comes late hits
 //! nobody. Who puts or gets is told that the queue is shut down, and [`Pipeline::join`] says why.
 
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+use crate::fork::{self, Keep};
 use crate::interrupt::Interrupt;
 use crate::park::Short;
 use crate::queue::{GetError, PutError, Queue};
@@ -154,6 +156,24 @@ struct Shared {
     done: Event,
 }
 
+/// The queues are kept for themselves.
+#[cfg(not(any(quell_loom, quell_shuttle)))]
+impl Keep for Shared {
+    fn hold(&self) {
+        self.error.raw().lock();
+        self.threads.raw().lock();
+    }
+
+    unsafe fn release(&self) {
+        self.threads.raw().unlock();
+        self.error.raw().unlock();
+    }
+
+    fn forget_waiters(&self) {
+        self.done.forget_waiters_after_fork();
+    }
+}
+
 /// One stage, as the counters see it.
 struct Counted {
     name: String,
@@ -260,6 +280,8 @@ impl<In: Send + 'static> Pipeline<In, In> {
         E: Into<AnyError>,
     {
         let input: Arc<Queue<In>> = Arc::new(Queue::bounded(stage.backlog));
+        #[cfg(not(any(quell_loom, quell_shuttle)))]
+        fork::keep(&input);
         let output = Arc::clone(&input);
         let (stages, queues, starts) = (Vec::new(), Vec::new(), Vec::new());
         Stages { input, output, stages, queues, starts }.then(stage, f)
@@ -281,6 +303,8 @@ impl<In: Send + 'static, Mid: Send + 'static> Stages<In, Mid> {
         input.set_capacity(NonZeroUsize::new(stage.backlog));
         // As much room behind the last stage as before it, unless another one follows.
         let output: Arc<Queue<Out>> = Arc::new(Queue::bounded(stage.backlog));
+        #[cfg(not(any(quell_loom, quell_shuttle)))]
+        fork::keep(&output);
         let index = stages.len();
         let queued = {
             let input = Arc::clone(&input);
@@ -339,6 +363,8 @@ impl<In: Send + 'static, Mid: Send + 'static> Stages<In, Mid> {
             left: AtomicUsize::new(starts.len()),
             done: Event::new(),
         });
+        #[cfg(not(any(quell_loom, quell_shuttle)))]
+        fork::keep(&shared);
         // From here on, dropping it ends the workers it has.
         let pipeline = Pipeline { input, output, shared };
         for start in starts {

@@ -28,6 +28,18 @@ impl Seat {
         self.running.lock().clone()
     }
 
+    /// Before a fork: nobody is in the middle of changing it.
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub(super) fn hold(&self) {
+        self.running.raw().lock();
+    }
+
+    /// After a fork, in both processes.
+    #[cfg(not(any(quell_loom, quell_shuttle)))]
+    pub(super) fn release(&self) {
+        self.running.raw().unlock();
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         self.running.lock().is_some()
     }

@@ -136,6 +136,11 @@ pub(crate) fn release() {
     INSTALLING.unlock();
 }
 
+/// After fork, in the child.
+pub(crate) fn after_fork() {
+    handler::after_fork();
+}
+
 /// The signal that ends system calls. Installs it, if that has not been done.
 pub fn signal() -> c_int {
     ensure();

@@ -110,7 +110,7 @@ pub use error::CallError;
 #[cfg(quell_calls)]
 pub use exported::*;
 #[cfg(quell_calls)]
-pub(crate) use mechanism::{hold, release};
+pub(crate) use mechanism::{after_fork, hold, release};
 
 #[cfg(quell_calls)]
 mod exported {

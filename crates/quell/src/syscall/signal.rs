@@ -92,10 +92,18 @@ fn present(number: c_int) -> std::io::Result<libc::sigaction> {
     }
 }
 
+/// Somebody is about to take the signal back.
+static BUSY: AtomicBool = AtomicBool::new(false);
+
+/// In the child of a fork: whoever was about to, or had sent a kick, is not here.
+pub(super) fn after_fork() {
+    BUSY.store(false, SeqCst);
+    FLYING.store(0, SeqCst);
+}
+
 /// Before a kick: takes the signal back from who has installed a handler over ours, who then is called as any that was
 /// there before. Async-signal-safe.
 fn take_back(number: c_int) {
-    static BUSY: AtomicBool = AtomicBool::new(false);
     let ours = handler as Handler as usize;
     if present(number).is_ok_and(|action| action.sa_sigaction == ours) || BUSY.swap(true, SeqCst) {
         // Or another kicker is about to.

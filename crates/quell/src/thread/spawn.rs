@@ -3,6 +3,7 @@
 use super::current::{attach, local};
 use super::handle::Thread;
 use super::join::{JoinHandle, Packet};
+use crate::fork::passage::{Begins, Ends};
 use crate::park::Short;
 use crate::sys;
 use std::io;
@@ -175,9 +176,11 @@ impl Builder {
         }
         let end = End { thread: thread.clone(), finished: Some(finished) };
         let body: Box<dyn FnOnce() + Send + 'a> = {
-            let packet = Arc::clone(&packet);
+            let (packet, begins) = (Arc::clone(&packet), Begins::new());
             Box::new(move || {
-                // First, so that it is dropped last.
+                // First, so that they are dropped last.
+                let _ends = Ends;
+                drop(begins);
                 let end = end;
                 attach(&end.thread);
                 local(|l| l.set_depths(mask, shield));
