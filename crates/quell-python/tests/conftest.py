@@ -201,6 +201,19 @@ def spin_until(condition: Callable[[], object]) -> None:
             pytest.fail("it did not happen")
 
 
+def give_way_until(condition: Callable[[], object]) -> None:
+    """Let the others run until the condition holds. On one processor a thread that only spins has it for a slice of the scheduler each
+    time that it has given up the interpreter's lock, and whoever took that has to wait."""
+
+    def holds() -> object:
+        held = condition()
+        if not held:
+            time.sleep(0)
+        return held
+
+    spin_until(holds)
+
+
 def python(
     source: str, *options: str, code: int = 0, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
@@ -246,11 +259,11 @@ def disturb(
 
     worker = start(disturbed)
     for sent in range(rounds):
-        spin_until(lambda sent=sent: handled == sent)
+        give_way_until(lambda sent=sent: handled == sent)
         before = progress()
-        spin_until(lambda before=before: progress() > before)
+        give_way_until(lambda before=before: progress() > before)
         assert quell.interrupt(worker, exc).wait(PATIENCE)
-    spin_until(lambda: handled == rounds)
+    give_way_until(lambda: handled == rounds)
     over.set()
     assert worker.done().error is None
     return worker
