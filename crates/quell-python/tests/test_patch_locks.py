@@ -162,14 +162,16 @@ def test_the_main_thread_and_others_take_turns():
             def interrupted():
                 # Where it blocks; what is left at the end of the mask.
                 with contextlib.suppress(Stop), quell.mask():
+                    masked.set()
                     while not over.is_set():
                         with contextlib.suppress(Stop):
                             add()
                             taken[0] += 1
-            over = threading.Event()
+            over, masked = threading.Event(), threading.Event()
             others = [threading.Thread(target=add, args=[{2000 * STRESS}]) for _ in range(2)]
             prey = threading.Thread(target=interrupted)
             for thread in (*others, prey): thread.start()
+            masked.wait()
             for _ in range(50):
                 add({40 * STRESS})
                 quell.interrupt(prey, Stop).wait(0.001)
