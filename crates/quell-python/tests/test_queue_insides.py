@@ -11,7 +11,7 @@ import weakref
 
 import pytest
 import quell
-from conftest import python, spin_until
+from conftest import disturb, python, spin_until
 
 KINDS = ["Queue", "LifoQueue", "PriorityQueue"]
 
@@ -298,34 +298,18 @@ def test_interrupts_do_not_cut_replaced_methods(start, fast_switching):
             self.count -= 1
             return item
 
-    q, stop, raised = Counted(), [], [0]
+    q, turns = Counted(), 0
 
-    def victim():
-        while not stop:
-            try:
-                while True:
-                    q.put(1)
-                    q.get()
-                    assert q.count == len(q.queue)
-            except Mine:
-                raised[0] += 1
+    def put_and_get(goes_on):
+        nonlocal turns
+        while goes_on():
+            q.put(1)
+            q.get()
+            assert q.count == len(q.queue)
+            turns += 1
 
-    def guarded():
-        while not stop:
-            try:
-                victim()
-            except Mine:
-                pass
-        quell.shield().__enter__()
-
-    worker = start(guarded)
-    for _ in range(300):
-        receipt = quell.interrupt(worker, Mine)
-        assert receipt.wait(30)
-    stop.append(True)
-    quell.interrupt(worker, Mine)
-    assert worker.done().error is None
-    assert q.count == len(q.queue) and raised[0] > 10 and not q.mutex.locked()
+    disturb(start, put_and_get, lambda: turns, Mine, 300)
+    assert q.count == len(q.queue) and not q.mutex.locked()
 
 
 # ---- the heap
@@ -447,33 +431,17 @@ def test_threads_meet_in_a_comparison(start, fast_switching):
 
 
 def test_a_comparison_that_is_interrupted_has_changed_nothing(start, fast_switching):
-    q = quell.PriorityQueue()
-    for value in range(8):
-        q.put(Key(value))
-    stop, raised = [], [0]
+    q, turns = quell.PriorityQueue(), 0
 
-    def victim():
-        while not stop:
-            try:
-                while True:
-                    q.put(q.get())
-            except Mine:
-                raised[0] += 1
+    def take_and_put_back(goes_on):
+        nonlocal turns
+        while goes_on():
+            for value in range(8 if q.empty() else 0):
+                q.put(Key(value))
+            q.put(q.get())
+            turns += 1
 
-    def guarded():
-        while not stop:
-            try:
-                victim()
-            except Mine:
-                pass
-        quell.shield().__enter__()
-
-    worker = start(guarded)
-    for _ in range(300):
-        assert quell.interrupt(worker, Mine).wait(30)
-    stop.append(True)
-    quell.interrupt(worker, Mine)
-    assert worker.done().error is None and raised[0] > 10
+    disturb(start, take_and_put_back, lambda: turns, Mine, 300)
     # An item that a get had returned was lost with the frame that had it, not in the queue.
     values = [item.value for item in q.queue]
     assert len(set(values)) == len(values)

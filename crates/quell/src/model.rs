@@ -28,6 +28,11 @@ pub fn exit(thread: &Thread) {
     thread.mark_exited();
 }
 
+/// Whether the thread's word says that a wait of its is to fail.
+pub fn is_condemned(thread: &Thread) -> bool {
+    thread.slot().is_condemned()
+}
+
 /// Options with a deadline, which passes when [`expire`] says so.
 pub fn timed() -> Wait {
     Wait::new().until(Instant::now())

@@ -58,6 +58,7 @@ fn take(locks: &[RawLock], first: usize, second: usize, wait: &Wait) -> Result<(
         Err(_) => {}
     }
     locks[first].unlock();
+    assert!(!model::is_condemned(&quell::current()), "a verdict ends with its wait");
     taken
 }
 
