@@ -2,7 +2,7 @@
 
 use super::signal as handler;
 use super::{fence, stub};
-use crate::park::RawShort;
+use crate::park::Short;
 use std::ffi::c_int;
 use std::fmt;
 use std::sync::OnceLock;
@@ -95,7 +95,7 @@ impl Default for Setup {
 
 static INSTALLED: OnceLock<Result<(), SetupError>> = OnceLock::new();
 /// Whoever installs holds this, so that a fork finds nobody in the middle of it: of that one a child would wait for the end.
-static INSTALLING: RawShort = RawShort::new();
+static INSTALLING: Short<()> = Short::new(());
 static RESENDS: AtomicBool = AtomicBool::new(!stub::EXISTS);
 
 /// The mechanism in use.
@@ -119,26 +119,19 @@ fn installed_or(
     install: impl FnOnce() -> Result<(), SetupError>,
 ) -> &'static Result<(), SetupError> {
     INSTALLED.get().unwrap_or_else(|| {
-        INSTALLING.lock();
-        let installed = INSTALLED.get_or_init(install);
-        INSTALLING.unlock();
-        installed
+        let _installing = INSTALLING.lock();
+        INSTALLED.get_or_init(install)
     })
 }
 
 /// Before fork: nobody is installing it.
 pub(crate) fn hold() {
-    INSTALLING.lock();
+    INSTALLING.raw().lock();
 }
 
 /// After fork, in both processes.
 pub(crate) fn release() {
-    INSTALLING.unlock();
-}
-
-/// After fork, in the child.
-pub(crate) fn after_fork() {
-    handler::after_fork();
+    INSTALLING.raw().unlock();
 }
 
 /// The signal that ends system calls. Installs it, if that has not been done.

@@ -110,7 +110,9 @@ pub use error::CallError;
 #[cfg(quell_calls)]
 pub use exported::*;
 #[cfg(quell_calls)]
-pub(crate) use mechanism::{after_fork, hold, release};
+pub(crate) use mechanism::{hold, release};
+#[cfg(quell_calls)]
+pub(crate) use signal::after_fork;
 
 #[cfg(quell_calls)]
 mod exported {

@@ -96,7 +96,7 @@ fn present(number: c_int) -> std::io::Result<libc::sigaction> {
 static BUSY: AtomicBool = AtomicBool::new(false);
 
 /// In the child of a fork: whoever was about to, or had sent a kick, is not here.
-pub(super) fn after_fork() {
+pub(crate) fn after_fork() {
     BUSY.store(false, SeqCst);
     FLYING.store(0, SeqCst);
 }
