@@ -144,7 +144,7 @@ fn failed_test(line: &str) -> Option<String> {
         if let Some(rest) = line.strip_prefix(status)
             && rest.contains(".py")
         {
-            return Some(rest.split(" - ").next().unwrap_or(rest).to_owned());
+            return Some(rest.to_owned());
         }
     }
     None
@@ -250,7 +250,7 @@ FAILED tests/test_a.py::test_b - AssertionError: 1";
                 "quell::park wakes_once",
                 "quell park::tests::aborts",
                 "park::tests::b",
-                "tests/test_a.py::test_b"
+                "tests/test_a.py::test_b - AssertionError: 1"
             ]
         );
     }

@@ -169,7 +169,7 @@ impl Session {
         let (problem, took) = match finished {
             Ok(finished) => {
                 let took = Took { elapsed: finished.elapsed, processor: finished.processor };
-                (judge(kind, &finished, &reader.counts), took)
+                (judge(kind, &finished, &reader), took)
             }
             Err(error) => (format!("could not be started: {error}"), Took::default()),
         };
@@ -265,13 +265,19 @@ impl Session {
     }
 }
 
-/// Why a finished step counts as failed; empty if it does not.
-fn judge(kind: Kind, finished: &Finished, counts: &Counts) -> String {
+/// Why a finished step counts as failed, on one line that says all by itself; empty if it does not.
+fn judge(kind: Kind, finished: &Finished, reader: &Reader) -> String {
+    /// So many of the tests that failed are named; all of them are in the summary.
+    const NAMED: usize = 5;
+    let Reader { counts, failures } = reader;
     let mut reasons = Vec::new();
     // pytest's word for a selection that left nothing.
     let nothing = kind == Kind::PerhapsTests && finished.ending == Ending::Code(5);
     if counts.failed > 0 {
-        reasons.push(format!("{} failed", counts.failed));
+        let named = &failures[..failures.len().min(NAMED)];
+        let names =
+            if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) };
+        reasons.push(format!("{} failed{names}", counts.failed));
     }
     let reported = counts.failed > 0 && finished.exited();
     if finished.ending != Ending::Code(0) && !reported && !nothing {
@@ -330,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_suite_that_ran_nothing_has_failed() {
-        let none = Counts::default();
+        let none = Reader::default();
         assert_eq!(judge(Kind::Tests, &finished(Ending::Code(0)), &none), "no test ran");
         assert_eq!(judge(Kind::PerhapsTests, &finished(Ending::Code(0)), &none), "");
         assert_eq!(judge(Kind::Check, &finished(Ending::Code(0)), &none), "");
@@ -340,18 +346,22 @@ mod tests {
 
     #[test]
     fn a_step_that_leaves_a_process_has_failed() {
-        let one = Counts { passed: 1, ..Counts::default() };
+        let read = |passed, failed, failures| Reader {
+            counts: Counts { passed, failed, ..Counts::default() },
+            failures,
+        };
+        let one = read(1, 0, Vec::new());
         let leftovers = vec!["12 sleep 100".to_owned()];
         let left = Finished { leftovers, ..finished(Ending::Code(0)) };
         assert!(judge(Kind::Tests, &left, &one).contains("12 sleep 100"));
-        let failed = Counts { passed: 1, failed: 2, ..Counts::default() };
+        let failed = read(1, 2, vec!["a".into(), "b".into()]);
         let problem = judge(Kind::Tests, &Finished { ending: Ending::Code(1), ..left }, &failed);
-        assert_eq!(problem, "2 failed; left processes behind: 12 sleep 100");
+        assert_eq!(problem, "2 failed (a, b); left processes behind: 12 sleep 100");
     }
 
     #[test]
     fn how_a_step_ended_is_said() {
-        let none = Counts::default();
+        let none = Reader::default();
         let limit = Duration::from_secs(5);
         assert_eq!(judge(Kind::Check, &finished(Ending::Code(3)), &none), "exit code 3");
         assert!(judge(Kind::Tests, &finished(Ending::TimeLimit(limit)), &none).contains("5s"));

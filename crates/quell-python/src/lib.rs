@@ -54,7 +54,6 @@ pub mod _quell {
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     static DONE: PyOnceLock<()> = PyOnceLock::new();
     DONE.get_or_try_init(py, || {
-        #[cfg(Py_3_12)]
         cpython::gil::find(py);
         delivery::install(py)?;
         scopes::install(py)?;

@@ -124,9 +124,12 @@ def test_no_false_alarm(policy: str, fast_switching: None) -> None:
                 thread.start()
                 thread.join()
 
+    inside = threading.Semaphore(0)
+
     def run(seed: int) -> None:
         dice = random.Random(seed)
         with quell.mask():  # interrupts are raised only where it waits
+            inside.release()
             for _ in range(rounds):
                 try:
                     attempt(dice)
@@ -141,6 +144,8 @@ def test_no_false_alarm(policy: str, fast_switching: None) -> None:
     workers = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(threads)]
     for worker in workers:
         worker.start()
+    for _ in workers:
+        assert inside.acquire(timeout=60)
     while any(w.is_alive() for w in workers):
         with suppress(LookupError):
             quell.interrupt(dice.choice(workers))

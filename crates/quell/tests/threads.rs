@@ -3,6 +3,7 @@
 #![cfg(not(any(quell_loom, quell_shuttle)))]
 
 use quell::thread::{Builder, JoinError};
+use quell::wait::Look;
 use quell::{Event, Interrupt, Outcome, RawRLock, Thread, Wait, WaitError, thread};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -236,6 +237,36 @@ fn a_wait_looks_again_when_it_is_time() {
     assert!(matches!(event.wait_with(&wait), Err(quell::WaitError::TimedOut)));
     let wait = Wait { look_again: past, deadline: Some(soon()), ..Wait::new() };
     assert!(matches!(event.wait_with(&wait), Err(quell::WaitError::TimedOut)));
+}
+
+/// One that would look for ever looks for as long as there is nothing to be done.
+#[test]
+fn a_wait_that_stays_awake_is_ended_by_all_that_ends_a_sleep() {
+    fn look(news: &dyn Fn() -> bool) {
+        while !news() {
+            std::hint::spin_loop();
+        }
+    }
+    let wait = Wait { look: Look::With(look), ..Wait::new() };
+    let event = Event::new();
+    thread::scope(|s| {
+        let waiter = s.spawn(|| event.wait_with(&wait));
+        event.set();
+        assert!(waiter.join().unwrap().is_ok());
+        event.clear();
+        let waiter = s.spawn(|| event.wait_with(&wait));
+        waiter.thread().interrupt(Interrupt::new("wake up"));
+        assert!(matches!(waiter.join().unwrap(), Err(WaitError::Interrupted(_))));
+        let waiter = s.spawn(|| event.wait_with(&wait.signals()));
+        waiter.thread().nudge();
+        assert!(matches!(waiter.join().unwrap(), Err(WaitError::Signalled)));
+    });
+    let queue = quell::Queue::unbounded();
+    thread::scope(|s| {
+        let getter = s.spawn(|| queue.get_with(&wait));
+        queue.put(1).unwrap();
+        assert_eq!(getter.join().unwrap().unwrap(), 1);
+    });
 }
 
 /// A grant that has come is returned; the interrupt stays pending in any case.

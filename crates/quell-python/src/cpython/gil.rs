@@ -1,7 +1,9 @@
-//! Who has the GIL, in the interpreter's own words: whoever takes it leaves its thread state there, so that the holder finds its
-//! own state by two loads, where `PyThreadState_Get` asks for a variable of the thread in another library.
+//! The GIL in the interpreter's own words: whether somebody has it, who has it, and how often it has changed hands.
 //!
-//! From CPython 3.12 on; 3.11 keeps the holder's state in its runtime record, and nothing need be found.
+//! # The holder
+//!
+//! Whoever takes it leaves its thread state there, so that the holder finds its own state by two loads, where `PyThreadState_Get`
+//! asks for a variable of the thread in another library. From CPython 3.12 on; 3.11 keeps the holder's state in its runtime record.
 //!
 //! It is true whenever quell runs. `take_gil` writes the field, and everything that makes a thread state the current one takes the
 //! GIL with it: `PyEval_RestoreThread`, `PyGILState_Ensure`, the child of a fork, and `PyThreadState_Swap`, which from 3.12 on gives the
@@ -10,7 +12,7 @@
 
 use std::ffi::{c_int, c_ulong};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -24,6 +26,8 @@ struct Gil {
     _switch_interval: c_ulong,
     last_holder: AtomicPtr<ffi::PyThreadState>,
     locked: AtomicI32,
+    /// Counts who takes it and did not have it last.
+    switches: AtomicUsize,
 }
 
 /// The value of `locked` while somebody has it.
@@ -34,18 +38,10 @@ static GIL: AtomicPtr<Gil> = AtomicPtr::new(null_mut());
 
 /// Looks for it. Called once, attached to the main interpreter, before anything of quell's runs often.
 pub(crate) fn find(_py: Python<'_>) {
-    /// The GIL that an interpreter made is a part of its state, near the beginning.
-    const STATE: usize = 1 << 14;
     if !layout::verify() {
         return;
     }
-    // SAFETY: attached.
-    let state = unsafe { ffi::PyInterpreterState_Main() } as usize;
-    // SAFETY: among the first fields of a live interpreter's state, whose layout was verified.
-    let place: usize = unsafe { layout::read(state as *const u8, layout::IS_GIL) };
-    if !(state..state + STATE).contains(&place) || !place.is_multiple_of(align_of::<Gil>()) {
-        return;
-    }
+    let Some(place) = place() else { return };
     // SAFETY: inside the interpreter's state, aligned, and all of its fields may have any value.
     let found = unsafe { &*(place as *const Gil) };
     // The calling thread has it, so these are its fields if they say so.
@@ -55,11 +51,66 @@ pub(crate) fn find(_py: Python<'_>) {
     }
 }
 
+/// Where it should be. Attached; the layout was verified.
+#[cfg(not(Py_3_12))]
+fn place() -> Option<usize> {
+    Some(layout::runtime() + layout::RT_GIL)
+}
+
+/// Where it should be. Attached; the layout was verified.
+#[cfg(Py_3_12)]
+fn place() -> Option<usize> {
+    /// The GIL that an interpreter made is a part of its state, near the beginning.
+    const STATE: usize = 1 << 14;
+    // SAFETY: attached.
+    let state = unsafe { ffi::PyInterpreterState_Main() } as usize;
+    // SAFETY: among the first fields of a live interpreter's state, whose layout was verified.
+    let place: usize = unsafe { layout::read(state as *const u8, layout::IS_GIL) };
+    let inside = (state..state + STATE).contains(&place);
+    (inside && place.is_multiple_of(align_of::<Gil>())).then_some(place)
+}
+
+fn gil() -> Option<&'static Gil> {
+    // Relaxed: written once, with the GIL, before the calling thread took that.
+    // SAFETY: null, or inside the state of the main interpreter, which is a part of the runtime record.
+    unsafe { GIL.load(Relaxed).as_ref() }
+}
+
 /// The thread state of the calling thread, which has the GIL. None, if that cannot be known.
+#[cfg(Py_3_12)]
 #[inline(always)]
 pub(super) fn holder() -> Option<*mut ffi::PyThreadState> {
-    // Relaxed, both: the first was written once, with the GIL, before the calling thread took it; the second the calling thread has
-    // written itself, when it took the GIL.
-    // SAFETY: null, or inside the state of the main interpreter, which is a part of the runtime record.
-    unsafe { GIL.load(Relaxed).as_ref() }.map(|gil| gil.last_holder.load(Relaxed))
+    // Relaxed: the calling thread has written it itself, when it took the GIL.
+    gil().map(|gil| gil.last_holder.load(Relaxed))
+}
+
+/// How often it has changed hands so far. None, if that cannot be known.
+pub(crate) fn switches(_py: Python<'_>) -> Option<usize> {
+    // Relaxed: changed by who has it only.
+    gil().map(|gil| gil.switches.load(Relaxed))
+}
+
+/// Whether nobody has it, as it looks to a thread without it; so too if that cannot be known.
+pub(crate) fn is_free() -> bool {
+    // Relaxed: a hint. Who takes it asks under its mutex.
+    gil().is_none_or(|gil| gil.locked.load(Relaxed) != HELD)
+}
+
+#[cfg(test)]
+mod tests {
+    use pyo3::prelude::*;
+
+    /// On every interpreter that this is tested on.
+    #[test]
+    fn it_is_found_and_says_who_has_it() {
+        Python::initialize();
+        Python::attach(|py| {
+            super::find(py);
+            assert!(!super::is_free());
+            let before = super::switches(py).expect("it was found");
+            py.detach(|| std::thread::spawn(|| Python::attach(|_| ())).join().unwrap());
+            let since = super::switches(py).unwrap().wrapping_sub(before);
+            assert!(since >= 2, "there and back again, not {since}");
+        });
+    }
 }

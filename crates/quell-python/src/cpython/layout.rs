@@ -48,6 +48,8 @@ mod offsets {
     pub(crate) const FO_TRACE_OPCODES: usize = 45;
     pub(crate) const RT_MAIN_THREAD: usize = 80;
     pub(crate) const RT_INTERP_MAIN: usize = 48;
+    /// The GIL itself.
+    pub(crate) const RT_GIL: usize = 360;
     /// The thread state of who has the GIL.
     pub(crate) const RT_CURRENT: usize = 576;
     pub(crate) const IS_THREADS_HEAD: usize = 16;

@@ -8,7 +8,6 @@
 
 pub(crate) mod code;
 pub(crate) mod frame;
-#[cfg(Py_3_12)]
 pub(crate) mod gil;
 pub(crate) mod layout;
 mod memory;

@@ -44,7 +44,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use quell::wait::Wait;
+use quell::wait::{Look, Wait};
 use quell::{Interrupted, Receipt};
 
 pub use holds::Hold;
@@ -350,11 +350,12 @@ pub fn wait_options(
 ) -> PyResult<Wait> {
     let record = Record::current(py);
     let interruptible = holds::covered(py, record)? && !swallow::would_swallow(py, record);
-    // The thread that would end the wait needs the GIL, which takes longer to come by than a moment's look.
     let handles = signal::runs_handlers();
     let signals = handles || want::is_detecting();
     let look_again = if handles { looks.next() } else { None };
-    Ok(Wait { deadline, interruptible, signals, look_again, at_once: true, ..Wait::new() })
+    // It may be that the thread that would end the wait needs this processor.
+    let look = Look::Not;
+    Ok(Wait { deadline, interruptible, signals, look_again, look, ..Wait::new() })
 }
 
 /// When a wait of the main thread looks whether there is a signal to be handled. A handler of CPython's wakes nobody: it ends a

@@ -17,12 +17,6 @@ use crate::delivery::gil_cell::GilCell;
 use crate::primitives::call::{self, Method, Obj, Parameters, boolean, none, this, throw};
 use crate::primitives::wait::{Patience, block};
 
-/// How often who waits for a future looks, giving way to others in between, before it goes to sleep. To be put to sleep and
-/// woken takes longer than a short task, and a worker that is out of work looks for the next one in the same way, about as often:
-/// so two threads that send tasks to and fro find each other awake. On two processors a task and its result took 35 µs with no
-/// look, 20 µs with 16, 12 µs with 60.
-const LOOKS: u32 = 60;
-
 /// What of a future is native.
 #[pyclass(frozen, subclass, module = "quell", name = "_Future")]
 pub(super) struct Future {
@@ -81,17 +75,6 @@ impl Future {
             .map(|came| came.map_err(|()| cancelled(py)))
     }
 
-    /// Looks for a moment whether it is over, without the GIL. See [`LOOKS`].
-    fn look(&self) {
-        let me = quell::current();
-        for _ in 0..LOOKS {
-            if self.over.is_set() || me.has_pending() {
-                break;
-            }
-            std::thread::yield_now();
-        }
-    }
-
     /// Waits until it has come to something, an interruption point where it blocks.
     #[inline]
     fn wait(
@@ -105,10 +88,7 @@ impl Future {
         match patience()? {
             Patience::Try => {}
             patience => {
-                block(py, &self.over, patience.deadline(), |wait| {
-                    self.look();
-                    self.over.wait_with(wait)
-                })?;
+                block(py, &self.over, patience.deadline(), |wait| self.over.wait_with(wait))?;
             }
         }
         self.came_to(py).unwrap_or_else(|| Err(PyTimeoutError::new_err(())))

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 use pyo3::{Borrowed, ffi};
 use quell::syscall::{self, PollFd};
+use quell::wait::Look;
 use quell::{CallError, Wait};
 
 use super::descriptors::borrowed;
@@ -84,7 +85,7 @@ impl<'py> Listens<'py> {
     /// The options for the next attempt.
     pub(super) fn wait(&self, deadline: Option<Instant>) -> Wait {
         let interruptible = self.listens;
-        Wait { deadline, interruptible, at_once: true, leave_pending: true, ..Wait::new() }
+        Wait { deadline, interruptible, look: Look::Not, leave_pending: true, ..Wait::new() }
     }
 
     /// It is not ended by interrupts.

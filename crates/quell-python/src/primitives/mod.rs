@@ -4,9 +4,10 @@
 //! Each is a drop-in for the standard library's class of that name, on a primitive of the core. None of them has a Python-level
 //! `__enter__`, `__exit__` or method in which an interrupt could be raised halfway; that, as much as the speed, is
 //! why they are native. [`call`] has the native calling convention, [`bound`] what `with`
-//! statements call, [`wait`] the slow path they share.
+//! statements call, [`wait`] the slow path they share, [`awake`] what a thread does before it sleeps.
 
 mod awaiting;
+mod awake;
 mod barrier;
 pub(crate) mod bound;
 pub(crate) mod call;

@@ -13,6 +13,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use quell::wait::{Wait, WaitError};
 
+use super::awake::Vigil;
 use super::call::Obj;
 use crate::deadlock;
 use crate::delivery;
@@ -137,13 +138,13 @@ fn unnote(py: Python<'_>, object: &dyn Waitable) {
     });
 }
 
-/// Runs `operation`, which waits for `object` as `wait` says, with the GIL released. Whoever has a holder is waited for by [`block`]
+/// Runs `operation`, which waits for `object` with the options that it is given, those of `wait`, with the GIL released. Whoever has a holder is waited for by [`block`]
 /// or [`insist`].
 pub(super) fn sleep<T: Send>(
     py: Python<'_>,
     object: &dyn Waitable,
     wait: &Wait,
-    operation: impl FnOnce() -> T + Send,
+    operation: impl FnOnce(&Wait) -> T + Send,
 ) -> T {
     let number = want::next_number();
     let (ended, verdict) = sleep_for(py, object, object.what(), wait, number, operation);
@@ -158,11 +159,22 @@ fn sleep_for<T: Send>(
     what: What,
     wait: &Wait,
     number: u64,
-    operation: impl FnOnce() -> T + Send,
+    operation: impl FnOnce(&Wait) -> T + Send,
 ) -> (T, Option<Py<PyAny>>) {
     note(py, object);
     want::begin(py, what, wait, want::may_fail(wait), number);
-    let ended = py.detach(operation);
+    let vigil = Vigil::begin(py);
+    let wait = vigil.as_ref().map_or(*wait, |vigil| vigil.options(wait));
+    let ended = py.detach(|| {
+        let ended = operation(&wait);
+        if let Some(vigil) = &vigil {
+            vigil.over();
+        }
+        ended
+    });
+    if let Some(vigil) = vigil {
+        vigil.end(py);
+    }
     let verdict = want::end(py);
     unnote(py, object);
     (ended, verdict)
@@ -199,7 +211,7 @@ pub(crate) fn block_for<T: Send>(
         if want::is_detecting() {
             deadlock::look(py, &what, &wait, want::may_fail(&wait), number)?;
         }
-        let (ended, verdict) = sleep_for(py, object, what, &wait, number, || operation(&wait));
+        let (ended, verdict) = sleep_for(py, object, what, &wait, number, &mut operation);
         match ended {
             Ok(value) => return Ok(Some(value)),
             Err(WaitError::TimedOut) => return Ok(None),
@@ -411,11 +423,11 @@ pub(crate) fn insist<T: Send>(
         let looked = deadlock::look(py, &what, &wait, MayFail::No, number);
         debug_assert!(looked.is_ok());
     }
-    let slept = sleep_for(py, object, what, &wait, number, || {
+    let slept = sleep_for(py, object, what, &wait, number, |wait| {
         loop {
             // Without a deadline, interrupts and signals a wait ends only in success; should it end otherwise after
             // all, it is begun again.
-            if let Ok(value) = operation(&wait) {
+            if let Ok(value) = operation(wait) {
                 return value;
             }
         }

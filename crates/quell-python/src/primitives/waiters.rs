@@ -207,7 +207,7 @@ impl<W: Copy> Waiters<W> {
                     Wait::new().shielded()
                 }
             };
-            match sleep(py, occasion.object(), &wait, || event.wait_with(&wait)) {
+            match sleep(py, occasion.object(), &wait, |wait| event.wait_with(wait)) {
                 Err(WaitError::TimedOut) => expired = true,
                 Err(WaitError::Signalled) if waiter.told.get().is_none() => {
                     raised = raised.or(py.check_signals().err());

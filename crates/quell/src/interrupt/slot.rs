@@ -270,6 +270,12 @@ impl Slot {
         wake(owner, self.word.fetch_or(NUDGED, AcqRel), NUDGED);
     }
 
+    /// Whether there is something for a waiter to see to: an interrupt, a nudge, a verdict. One load.
+    pub(crate) fn has_news(&self) -> bool {
+        // Relaxed: what is done about it begins with a look of its own.
+        self.word.load(Relaxed) & (PENDING | NUDGED | CONDEMNED) != 0
+    }
+
     pub(crate) fn is_nudged(&self) -> bool {
         self.word.load(Acquire) & NUDGED != 0
     }

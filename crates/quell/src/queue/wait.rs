@@ -44,7 +44,7 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
         slot: &mut Option<T>,
         wait: &Wait,
     ) -> Result<Step, WaitError> {
-        if state.is_stream(end) && !wait.at_once {
+        if state.is_stream(end) && wait.look.gives_way() {
             drop(state);
             match self.look_first(end, slot, wait) {
                 Ok(step) => return Ok(step),
@@ -147,7 +147,7 @@ pub(super) fn answer(turn: &Turn) -> Step {
 
 /// Looks for a while whether the turn comes; as long as there is no reason to stop waiting.
 fn comes_soon(turn: &Turn, wait: &Wait) -> bool {
-    if wait.at_once {
+    if !wait.look.gives_way() {
         return false;
     }
     for look in 0..LOOKS {

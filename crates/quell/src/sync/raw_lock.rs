@@ -477,7 +477,7 @@ impl Site {
 
 /// Whether there is no reason to sleep, or to leave, at once.
 fn may_look(wait: &Wait) -> bool {
-    !wait.at_once
+    wait.look.gives_way()
         && wait.deadline.is_none_or(|deadline| deadline > Instant::now())
         && !registered(|thread| thread.slot().has_pending()).unwrap_or(false)
 }

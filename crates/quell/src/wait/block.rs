@@ -1,6 +1,6 @@
 //! The sleep itself: until something is done, or the thread leaves for one of its own reasons.
 
-use super::{Wait, WaitError};
+use super::{Look, Wait, WaitError};
 use crate::interrupt::{Interrupted, Taken};
 use crate::park::Parked;
 use crate::thread::{Thread, local};
@@ -29,6 +29,9 @@ pub(crate) fn block(
     let look_again =
         wait.look_again.filter(|&at| wait.signals && wait.deadline.is_none_or(|end| at < end));
     let awake = Blocked::enter(me);
+    if let Look::With(look) = wait.look {
+        look(&|| done() || me.slot().has_news());
+    }
     let mut why = Parked::Woken;
     loop {
         if done() {

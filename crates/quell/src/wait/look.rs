@@ -13,9 +13,9 @@ use std::time::Instant;
 /// later on a busy machine: the system takes it for one that is not in a hurry.
 const LOOKS: u32 = if cfg!(any(quell_loom, quell_shuttle)) { 0 } else { 4 };
 
-/// Looks for a while whether it is done; not if there is a reason not to wait at all, or to sleep at once.
+/// Looks for a while whether it is done, giving way to others; not if there is a reason not to wait at all.
 pub(super) fn before_sleep(wait: &Wait, done: impl Fn() -> bool) {
-    if wait.at_once || wait.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+    if !wait.look.gives_way() || wait.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
         return;
     }
     for _ in 0..LOOKS {

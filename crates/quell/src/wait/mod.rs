@@ -109,7 +109,7 @@ use std::time::{Duration, Instant};
 /// let waited = event.wait_with(&Wait::new().timeout(Duration::from_millis(1)));
 /// assert!(matches!(waited, Err(WaitError::TimedOut)));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Wait {
     /// Give up at this moment. `None`: never.
     pub deadline: Option<Instant>,
@@ -123,9 +123,8 @@ pub struct Wait {
     /// last moment before the sleep, where nobody sees it: an embedder that looks again after a while misses none for longer.
     /// System calls do not look again.
     pub look_again: Option<Instant>,
-    /// Whether to sleep at once, without first looking for a moment if the wait is over before it has begun. For embedders
-    /// whose threads take turns: while this one looks, the one that would end the wait may not get its turn.
-    pub at_once: bool,
+    /// What the thread does before it sleeps, in case the wait is over before it has begun.
+    pub look: Look,
     /// Whether an interrupt that may end the wait is left pending when it does, with [`WaitError::Signalled`]. For embedders
     /// that decide under a lock of their own what came first, and then take it by
     /// [`take_pending`](crate::interrupt::take_pending).
@@ -140,7 +139,7 @@ impl Wait {
             interruptible: true,
             signals: false,
             look_again: None,
-            at_once: false,
+            look: Look::GivingWay,
             leave_pending: false,
         }
     }
@@ -167,6 +166,29 @@ impl Wait {
     #[must_use]
     pub const fn signals(self) -> Wait {
         Wait { signals: true, ..self }
+    }
+}
+
+/// What a thread does before it sleeps in a wait. To put a thread to sleep and wake it costs 5 to 50 µs, most of it in the kernel
+/// and on the other processor.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Look {
+    /// It looks a few times whether the wait is over, and gives way to other threads in between.
+    #[default]
+    GivingWay,
+    /// It sleeps at once. For embedders whose threads take turns: while this one looks, the one that would end the wait may
+    /// not get its turn.
+    Not,
+    /// It runs this, which is told by what it is given whether there is something to be done, and comes back then, or
+    /// earlier. For embedders that know better how long a thread should look. The thread is in line meanwhile: this must neither block
+    /// nor unwind, or the process ends.
+    With(fn(&dyn Fn() -> bool)),
+}
+
+impl Look {
+    /// Whether the thread gives way to others.
+    pub(crate) const fn gives_way(self) -> bool {
+        matches!(self, Look::GivingWay)
     }
 }
 
