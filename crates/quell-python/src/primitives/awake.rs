@@ -16,7 +16,8 @@
 //!   answer that came from another processor from one that came because this thread was put aside for it.)
 //! - If it pays **quickly**, the other thread was awake as well, and the next wait stays awake too. If it pays **slowly**, the other one
 //!   was asleep; it may be awake the next time, but not for ever.
-//! - If it **does not** pay, waits sleep at once, and their number doubles each time, up to [`Luck::MOST`]. Where nothing is to be
+//! - If it **does not** pay, waits sleep at once, and their number doubles each time, from [`Luck::LEAST`] to [`Luck::MOST`]; it falls again with
+//!   each wait that pays quickly. Where nothing is to be
 //!   gained, beside a thread that computes, or where the processors are needed by others, one wait of some hundred takes 50 µs more.
 
 use std::cell::Cell;
@@ -91,7 +92,11 @@ struct Luck {
 
 impl Luck {
     const NEW: Luck = Luck { asleep: 0, next: 0, slow: 0 };
+    /// One wait that does not pay costs about as much as ten gain that pay quickly, so some sleep after it.
+    const LEAST: u32 = 7;
     const MOST: u32 = 511;
+    /// Each that pays quickly takes this part away.
+    const PART: u32 = 16;
     /// Once for the other one to be woken, and some times more for threads that come in between.
     const SLOW: u32 = 4;
 
@@ -109,15 +114,17 @@ impl Luck {
     /// A wait that stayed awake is over. Others may have ended since it began, and what they said holds.
     fn learns(&mut self, pay: Pay) {
         match pay {
-            Pay::Slow if self.slow < Self::SLOW => {
-                self.slow += 1;
-                return;
+            Pay::Quick => {
+                self.next -= self.next.div_ceil(Self::PART);
+                self.slow = 0;
             }
-            Pay::Quick => self.next /= 2,
-            Pay::Slow | Pay::None => self.next = (2 * self.next + 1).min(Self::MOST),
+            Pay::Slow if self.slow < Self::SLOW => self.slow += 1,
+            Pay::Slow | Pay::None => {
+                self.next = (2 * self.next + 1).clamp(Self::LEAST, Self::MOST);
+                self.asleep = self.asleep.max(self.next);
+                self.slow = 0;
+            }
         }
-        self.asleep = self.asleep.max(self.next);
-        self.slow = 0;
     }
 }
 
@@ -183,17 +190,32 @@ mod tests {
     #[test]
     fn what_pays_quickly_is_done_each_time() {
         let mut luck = Luck { asleep: Luck::MOST, next: Luck::MOST, ..Luck::NEW };
-        // 511 waits asleep, then 255 after the first that pays, and so on.
-        let asleep = 511 + 255 + 127 + 63 + 31 + 15 + 7 + 3 + 1;
-        assert_eq!(tries(&mut luck, asleep + 8, Pay::Quick), 8);
-        assert_eq!(tries(&mut luck, 1000, Pay::Quick), 1000);
+        assert_eq!(tries(&mut luck, Luck::MOST + 200, Pay::Quick), 200);
+        // All is forgotten.
+        assert_eq!(luck, Luck::NEW);
+    }
+
+    #[test]
+    fn what_pays_seldom_enough_is_left() {
+        let awake = |run: u32| {
+            let (mut luck, mut tried) = (Luck::NEW, 0);
+            for _ in 0..100_000 {
+                if luck.tries() {
+                    tried += 1;
+                    luck.learns(if tried % run == 0 { Pay::None } else { Pay::Quick });
+                }
+            }
+            tried
+        };
+        assert!(awake(3) < 5_000, "{}", awake(3));
+        assert!(awake(100) > 90_000, "{}", awake(100));
     }
 
     #[test]
     fn what_does_not_pay_is_done_less_and_less() {
         let mut luck = Luck::NEW;
-        let asleep = 1 + 3 + 7 + 15 + 31 + 63 + 127 + 255;
-        assert_eq!(tries(&mut luck, asleep + 9, Pay::None), 9);
+        let asleep = 7 + 15 + 31 + 63 + 127 + 255;
+        assert_eq!(tries(&mut luck, asleep + 7, Pay::None), 7);
         assert_eq!(tries(&mut luck, 512 * 100, Pay::None), 100);
     }
 
@@ -205,7 +227,7 @@ mod tests {
         // If the other one is awake then, both are soon.
         assert_eq!(tries(&mut luck, 511 + 1, Pay::Slow), 1);
         assert_eq!(tries(&mut luck, 1, Pay::Quick), 1);
-        assert_eq!(luck.next, Luck::MOST / 2);
+        assert!(luck.next < Luck::MOST && luck.asleep == 0);
     }
 
     #[test]
