@@ -1,9 +1,6 @@
 //! Every interleaving of a scope's end with the ends of its threads, and with an interrupt of the one that waits.
 
-#![cfg(quell_loom)]
-
-mod models;
-
+use crate::models;
 use quell::thread::{self, ParentInterrupted};
 use quell::{Interrupt, Outcome};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

@@ -4,13 +4,9 @@
 //!
 //! `QUELL_SCHEDULES` says how many schedules; a failing one prints how to repeat it.
 
-#![cfg(quell_shuttle)]
-
-mod schedules;
-
+use crate::schedules::{check, disturb, handles, settle, start};
 use quell::sync::BarrierError;
 use quell::{Barrier, BoundedSemaphore, Condition, Lock, Wait, WaitError, model};
-use schedules::{check, disturb, handles, settle, start};
 use shuttle::future::block_on;
 use shuttle::thread;
 use std::pin::pin;

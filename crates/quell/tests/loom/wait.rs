@@ -1,9 +1,6 @@
 //! Every interleaving of grant, time-out, interrupt and withdrawal over one node, and over a list of them.
 
-#![cfg(quell_loom)]
-
-mod models;
-
+use crate::models;
 use loom::sync::atomic::AtomicBool;
 use loom::thread;
 use quell::model::{self, Waiters};
@@ -46,7 +43,7 @@ impl Gate {
 /// A thread that waits at the gate.
 fn waiter(handle: &Thread, gate: &Arc<Gate>, wait: Wait) -> thread::JoinHandle<Answer> {
     let (handle, gate) = (handle.clone(), Arc::clone(gate));
-    thread::spawn(move || {
+    models::spawn(move || {
         quell::adopt(&handle).unwrap();
         gate.wait(&wait, |_| {})
     })
@@ -56,7 +53,7 @@ fn waiter(handle: &Thread, gate: &Arc<Gate>, wait: Wait) -> thread::JoinHandle<A
 /// is visible after it.
 #[test]
 fn a_grant_arrives() {
-    loom::model(|| {
+    models::all(|| {
         let gate = Gate::new();
         let handle = Thread::unattached(None);
         let waiter = waiter(&handle, &gate, Wait::new());
@@ -113,9 +110,9 @@ fn grant_time_out_and_interrupt_compete() {
         let handle = Thread::unattached(None);
         let waiter = waiter(&handle, &gate, model::timed());
         let clock = handle.clone();
-        let clock = thread::spawn(move || model::expire(&clock));
+        let clock = models::spawn(move || model::expire(&clock));
         let granter = Arc::clone(&gate);
-        let granter = thread::spawn(move || granter.open_one());
+        let granter = models::spawn(move || granter.open_one());
         let receipt = handle.interrupt(Interrupt::new(1));
         let ended = waiter.join().unwrap();
         let granted = granter.join().unwrap();
@@ -149,7 +146,7 @@ fn grant_interrupt_and_withdrawal_compete() {
         let waiter = waiter(&handle, &gate, Wait::new());
         let receipt = handle.interrupt(Interrupt::new(1));
         let withdrawer = receipt.clone();
-        let withdrawer = thread::spawn(move || withdrawer.withdraw());
+        let withdrawer = models::spawn(move || withdrawer.withdraw());
         let granted = gate.open_one();
         let withdrawn = withdrawer.join().unwrap();
         match waiter.join().unwrap() {
@@ -217,7 +214,7 @@ fn the_last_who_leaves_knows_it() {
             .map(|_| {
                 let handle = Thread::unattached(None);
                 let (target, gate, last) = (handle.clone(), Arc::clone(&gate), Arc::clone(&last));
-                let thread = thread::spawn(move || {
+                let thread = models::spawn(move || {
                     quell::adopt(&target).unwrap();
                     let left = |empty: bool| {
                         last.fetch_add(u32::from(empty), SeqCst);

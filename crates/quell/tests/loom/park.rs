@@ -1,23 +1,19 @@
 //! Every interleaving of the parker and of the short lock. Loom runs each closure once per interleaving.
 
-#![cfg(quell_loom)]
-
-mod models;
-
+use crate::models;
 use loom::sync::Arc;
 use loom::sync::atomic::AtomicBool;
 use loom::sync::atomic::Ordering::{Relaxed, SeqCst};
-use loom::thread;
 use quell::model::{Parked, Parker};
 
 /// The owner looks at a flag and sleeps; a waker sets the flag, and unparks. A lost wake-up is a deadlock, which loom
 /// reports. The flag is Relaxed: the parker's own ordering must carry it.
 #[test]
 fn no_wake_up_is_lost() {
-    loom::model(|| {
+    models::all(|| {
         let shared = Arc::new((Parker::new(), AtomicBool::new(false)));
         let waker = Arc::clone(&shared);
-        let waker = thread::spawn(move || {
+        let waker = models::spawn(move || {
             waker.1.store(true, Relaxed);
             waker.0.unpark();
         });
@@ -35,7 +31,7 @@ fn two_wakers_leave_one_token_or_two_wake_ups() {
         let wakers: Vec<_> = (0..2)
             .map(|i| {
                 let shared = Arc::clone(&shared);
-                thread::spawn(move || {
+                models::spawn(move || {
                     if i == 0 { &shared.1 } else { &shared.2 }.store(true, SeqCst);
                     shared.0.unpark();
                 })
@@ -53,12 +49,12 @@ fn two_wakers_leave_one_token_or_two_wake_ups() {
 /// A deadline that passes while a token comes: the token is taken now, or is still there for the next time.
 #[test]
 fn a_time_out_loses_no_token() {
-    loom::model(|| {
+    models::all(|| {
         let parker = Arc::new(Parker::new());
         let waker = Arc::clone(&parker);
-        let waker = thread::spawn(move || waker.unpark());
+        let waker = models::spawn(move || waker.unpark());
         let clock = Arc::clone(&parker);
-        let clock = thread::spawn(move || clock.expire());
+        let clock = models::spawn(move || clock.expire());
         if parker.park(true) == Parked::TimedOut {
             assert_eq!(parker.park(false), Parked::Woken);
         }
@@ -70,12 +66,12 @@ fn a_time_out_loses_no_token() {
 #[cfg(quell_futex)]
 #[test]
 fn a_signal_loses_no_token() {
-    loom::model(|| {
+    models::all(|| {
         let parker = Arc::new(Parker::new());
         let waker = Arc::clone(&parker);
-        let waker = thread::spawn(move || waker.unpark());
+        let waker = models::spawn(move || waker.unpark());
         let handler = Arc::clone(&parker);
-        let handler = thread::spawn(move || handler.signal());
+        let handler = models::spawn(move || handler.signal());
         if parker.park(false) == Parked::Signalled {
             assert_eq!(parker.park(false), Parked::Woken);
         }
@@ -114,7 +110,7 @@ fn the_short_lock_excludes() {
         let threads: Vec<_> = (0..2)
             .map(|_| {
                 let counter = std::sync::Arc::clone(&counter);
-                thread::spawn(move || add(&counter))
+                models::spawn(move || add(&counter))
             })
             .collect();
         add(&counter);

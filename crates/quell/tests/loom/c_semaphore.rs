@@ -1,13 +1,9 @@
 //! Every interleaving of waits for a semaphore of the C library: ours, which interrupts and deadlines end, the library's own, and
 //! posts. The kernel's futex and glibc's part are written out here. A lost wake-up is a deadlock, which loom reports.
 
-#![cfg(quell_loom)]
-
-mod models;
-
+use crate::models;
 use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use loom::sync::{Condvar, Mutex};
-use loom::thread;
 use quell::model::CSemaphore;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -123,9 +119,9 @@ impl Model {
 
 #[test]
 fn a_post_reaches_who_waits() {
-    loom::model(|| {
+    models::all(|| {
         let model = Model::new(0);
-        let waits = thread::spawn({
+        let waits = models::spawn({
             let model = model.clone();
             move || assert!(model.our_wait(1))
         });
@@ -140,14 +136,14 @@ fn a_post_reaches_who_waits() {
 fn both_kinds_of_waiters_take_turns() {
     models::bounded(3, || {
         let model = Model::new(1);
-        let theirs = thread::spawn({
+        let theirs = models::spawn({
             let model = model.clone();
             move || {
                 model.their_wait(1);
                 model.post();
             }
         });
-        let ours = thread::spawn({
+        let ours = models::spawn({
             let model = model.clone();
             move || {
                 assert!(model.our_wait(2));
@@ -167,7 +163,7 @@ fn both_kinds_of_waiters_take_turns() {
 fn an_interrupted_wait_takes_nobody_s_wake_up() {
     models::bounded(3, || {
         let model = Model::new(0);
-        let ours = thread::spawn({
+        let ours = models::spawn({
             let model = model.clone();
             move || {
                 if model.our_wait(1) {
@@ -175,12 +171,12 @@ fn an_interrupted_wait_takes_nobody_s_wake_up() {
                 }
             }
         });
-        let theirs = thread::spawn({
+        let theirs = models::spawn({
             let model = model.clone();
             move || model.their_wait(2)
         });
         let posts = model.clone();
-        let posts = thread::spawn(move || posts.post());
+        let posts = models::spawn(move || posts.post());
         model.interrupt(1);
         for thread in [ours, theirs, posts] {
             thread.join().unwrap();
@@ -192,9 +188,9 @@ fn an_interrupted_wait_takes_nobody_s_wake_up() {
 /// The interrupt alone: it ends the wait, and leaves the semaphore as it was.
 #[test]
 fn an_interrupt_ends_the_wait() {
-    loom::model(|| {
+    models::all(|| {
         let model = Model::new(0);
-        let ours = thread::spawn({
+        let ours = models::spawn({
             let model = model.clone();
             move || model.our_wait(1)
         });
@@ -212,7 +208,7 @@ fn what_is_put_back_is_not_lost() {
         let looks: Vec<_> = (1..3)
             .map(|who| {
                 let model = model.clone();
-                thread::spawn(move || assert!(model.wait_and_look(who)))
+                models::spawn(move || assert!(model.wait_and_look(who)))
             })
             .collect();
         model.post();
@@ -229,11 +225,11 @@ fn what_is_put_back_is_not_lost() {
 fn an_interrupt_loses_nothing_that_is_put_back() {
     models::bounded(3, || {
         let model = Model::new(0);
-        let looks = thread::spawn({
+        let looks = models::spawn({
             let model = model.clone();
             move || u32::from(model.wait_and_look(1))
         });
-        let interrupts = thread::spawn({
+        let interrupts = models::spawn({
             let model = model.clone();
             move || model.interrupt(1)
         });
@@ -253,7 +249,7 @@ fn a_permit_carries_what_was_done_before() {
         let others: Vec<_> = (1..3)
             .map(|who| {
                 let (model, shared) = (model.clone(), shared.clone());
-                thread::spawn(move || {
+                models::spawn(move || {
                     assert!(model.our_wait(who));
                     shared.add();
                     model.post();

@@ -2,12 +2,8 @@
 //!
 //! `QUELL_SCHEDULES` says how many schedules; a failing one prints how to repeat it.
 
-#![cfg(quell_shuttle)]
-
-mod schedules;
-
+use crate::schedules::check;
 use quell::pool::{Failure, Pipeline, Pool, Stage, SubmitError, TaskError, TaskInterrupted};
-use schedules::check;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 use std::sync::Arc;

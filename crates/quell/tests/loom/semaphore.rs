@@ -1,13 +1,8 @@
 //! Every interleaving of the semaphore with interrupts, deadlines, waiters that want several permits, and futures that
 //! are dropped.
 
-#![cfg(quell_loom)]
-
-mod models;
-
+use crate::models::{self, poll, with_handle};
 use loom::cell::UnsafeCell;
-use loom::thread;
-use models::{poll, with_handle};
 use quell::{BoundedSemaphore, Interrupt, Outcome, Semaphore, Thread, Wait, WaitError, model};
 use std::sync::Arc;
 
@@ -47,7 +42,7 @@ fn one_permit_excludes() {
             let others: Vec<_> = (0..threads)
                 .map(|_| {
                     let counter = Arc::clone(&counter);
-                    thread::spawn(move || counter.add())
+                    models::spawn(move || counter.add())
                 })
                 .collect();
             counter.add();
@@ -108,7 +103,7 @@ fn a_waiter_that_leaves_takes_no_permit_along() {
         let leaves = Arc::clone(&semaphore);
         let leaves = with_handle(&handle, move || drop(leaves.acquire()));
         let stays = Arc::clone(&semaphore);
-        let stays = thread::spawn(move || drop(stays.acquire().unwrap()));
+        let stays = models::spawn(move || drop(stays.acquire().unwrap()));
         handle.interrupt(Interrupt::new(1));
         semaphore.release(1);
         stays.join().unwrap();
@@ -126,7 +121,7 @@ fn who_waits_behind_one_that_leaves_is_served() {
         let leaves = Arc::clone(&semaphore);
         let leaves = with_handle(&handle, move || assert!(leaves.acquire_many(2).is_err()));
         let stays = Arc::clone(&semaphore);
-        let stays = thread::spawn(move || drop(stays.acquire().unwrap()));
+        let stays = models::spawn(move || drop(stays.acquire().unwrap()));
         semaphore.release(1);
         handle.interrupt(Interrupt::new(1));
         leaves.join().unwrap();
@@ -141,9 +136,9 @@ fn permits_add_up() {
     both_ways(2, || {
         let semaphore = Arc::new(Semaphore::new(0));
         let wants_two = Arc::clone(&semaphore);
-        let wants_two = thread::spawn(move || wants_two.acquire_many(2).unwrap().forget());
+        let wants_two = models::spawn(move || wants_two.acquire_many(2).unwrap().forget());
         let other = Arc::clone(&semaphore);
-        let other = thread::spawn(move || other.release(1));
+        let other = models::spawn(move || other.release(1));
         semaphore.release(1);
         other.join().unwrap();
         wants_two.join().unwrap();
@@ -157,9 +152,9 @@ fn those_who_want_many_and_those_who_want_one() {
     both_ways(2, || {
         let semaphore = Arc::new(BoundedSemaphore::new(2));
         let many = Arc::clone(&semaphore);
-        let many = thread::spawn(move || drop(many.acquire_many(2).unwrap()));
+        let many = models::spawn(move || drop(many.acquire_many(2).unwrap()));
         let one = Arc::clone(&semaphore);
-        let one = thread::spawn(move || drop(one.acquire().unwrap()));
+        let one = models::spawn(move || drop(one.acquire().unwrap()));
         drop(semaphore.acquire().unwrap());
         many.join().unwrap();
         one.join().unwrap();
@@ -176,9 +171,9 @@ fn a_promised_permit_is_not_kept_back() {
     models::bounded(2, || {
         let semaphore = Arc::new(Semaphore::new(0));
         let young = Arc::clone(&semaphore);
-        let young = thread::spawn(move || drop(young.acquire().unwrap()));
+        let young = models::spawn(move || drop(young.acquire().unwrap()));
         let old = Arc::clone(&semaphore);
-        let old = thread::spawn(move || {
+        let old = models::spawn(move || {
             model::set_waited_for_long(true);
             drop(old.acquire_many(2).unwrap());
         });
@@ -203,7 +198,7 @@ fn permits_are_kept_back_until_who_waits_for_them_leaves() {
             old.acquire_many(2).is_err()
         });
         let young = Arc::clone(&semaphore);
-        let young = thread::spawn(move || young.acquire().unwrap().forget());
+        let young = models::spawn(move || young.acquire().unwrap().forget());
         semaphore.release(1);
         handle.interrupt(Interrupt::new(1));
         assert!(old.join().unwrap());
@@ -222,7 +217,7 @@ fn a_try_does_not_fail_for_nothing() {
         let wants_many = Arc::clone(&semaphore);
         let wants_many = with_handle(&handle, move || wants_many.acquire_many(5).is_err());
         let other = Arc::clone(&semaphore);
-        let other = thread::spawn(move || other.release(1));
+        let other = models::spawn(move || other.release(1));
         assert!(semaphore.try_acquire().is_some());
         other.join().unwrap();
         handle.interrupt(Interrupt::new(1));
@@ -240,9 +235,9 @@ fn a_dropped_task_passes_the_permit_on() {
         let mut task = Box::pin(async move { task.acquire_many_async(1).await.forget() });
         assert!(poll(&mut task.as_mut()).is_pending());
         let next = Arc::clone(&semaphore);
-        let next = thread::spawn(move || next.acquire_with(&Wait::new()).unwrap().forget());
+        let next = models::spawn(move || next.acquire_with(&Wait::new()).unwrap().forget());
         let other = Arc::clone(&semaphore);
-        let other = thread::spawn(move || other.release(1));
+        let other = models::spawn(move || other.release(1));
         drop(task);
         next.join().unwrap();
         other.join().unwrap();

@@ -3,18 +3,15 @@
 //!
 //! The interpreter's lock, its mutexes and its parking lot are written out here. A lost wake-up is a deadlock, which loom reports.
 
-#![cfg(quell_loom)]
-
 #[allow(dead_code, reason = "the package uses all of it")]
-#[path = "../../quell-python/src/patch/line.rs"]
+#[path = "../../../quell-python/src/patch/line.rs"]
 mod line;
-mod models;
 
+use crate::models::{self, with_handle};
 use line::{Ended, Line, Releases, Waits};
 use loom::cell::UnsafeCell;
 use loom::sync::{Condvar, Mutex, MutexGuard};
 use loom::thread;
-use models::with_handle;
 use quell::wait::{Wait, WaitError};
 use quell::{Event, Interrupt, Thread, model};
 use std::cell::RefCell;
@@ -278,7 +275,7 @@ fn who_waits_in_line_has_it_by_turns() {
         let others: Vec<_> = (1..3)
             .map(|who| {
                 let model = model.clone();
-                thread::spawn(move || assert_eq!(use_once(&model, who, Acquire::new()), 1))
+                models::spawn(move || assert_eq!(use_once(&model, who, Acquire::new()), 1))
             })
             .collect();
         assert_eq!(use_once(&model, 0, Acquire::new()), 1);
@@ -294,7 +291,7 @@ fn who_waits_in_line_has_it_by_turns() {
 fn both_kinds_of_waiters_take_turns() {
     both_ways(3, |fair| {
         let model = Model::new(fair, 0);
-        let original = thread::spawn({
+        let original = models::spawn({
             let model = model.clone();
             move || {
                 model.original_acquire(1);
@@ -302,7 +299,7 @@ fn both_kinds_of_waiters_take_turns() {
                 model.release();
             }
         });
-        let in_line = thread::spawn({
+        let in_line = models::spawn({
             let model = model.clone();
             move || assert_eq!(use_once(&model, 2, Acquire::new()), 1)
         });
@@ -323,7 +320,7 @@ fn an_interrupted_wait_takes_nobody_s_turn() {
             let model = model.clone();
             move || use_once(&model, 1, Acquire::new())
         });
-        let stays = thread::spawn({
+        let stays = models::spawn({
             let model = model.clone();
             move || assert_eq!(use_once(&model, 2, Acquire::new()), 1)
         });
@@ -345,7 +342,7 @@ fn an_interrupted_wait_takes_no_turn_of_the_parking_lot() {
             let model = model.clone();
             move || use_once(&model, 1, Acquire::new())
         });
-        let stays = thread::spawn({
+        let stays = models::spawn({
             let model = model.clone();
             move || {
                 model.original_acquire(2);
@@ -371,7 +368,7 @@ fn a_wait_that_is_late_takes_nobody_s_turn() {
             let model = model.clone();
             move || use_once(&model, 1, late())
         });
-        let stays = thread::spawn({
+        let stays = models::spawn({
             let model = model.clone();
             move || assert_eq!(use_once(&model, 2, Acquire::new()), 1)
         });
@@ -391,11 +388,11 @@ fn who_ends_with_an_error_passes_the_turn_on() {
     for how in [blind, fails] {
         both_ways(2, move |fair| {
             let model = Model::new(fair, HELD);
-            let ends = thread::spawn({
+            let ends = models::spawn({
                 let model = model.clone();
                 move || use_once(&model, 1, how)
             });
-            let stays = thread::spawn({
+            let stays = models::spawn({
                 let model = model.clone();
                 move || assert_eq!(use_once(&model, 2, Acquire::new()), 1)
             });
@@ -413,11 +410,11 @@ fn who_looks_around_before_a_sleep_misses_nothing() {
     for fails in [None, Some(0), Some(1)] {
         both_ways(2, move |fair| {
             let model = Model::new(fair, HELD);
-            let looks = thread::spawn({
+            let looks = models::spawn({
                 let model = model.clone();
                 move || use_once(&model, 1, Acquire { pauses: true, fails, ..Acquire::new() })
             });
-            let stays = thread::spawn({
+            let stays = models::spawn({
                 let model = model.clone();
                 move || assert_eq!(use_once(&model, 2, Acquire::new()), 1)
             });
@@ -443,7 +440,7 @@ fn a_wait_that_is_disturbed_goes_on() {
                 use_once(&model, 1, Acquire { wait, goes_on: true, ..Acquire::new() })
             }
         });
-        let other = thread::spawn({
+        let other = models::spawn({
             let model = model.clone();
             move || assert_eq!(use_once(&model, 2, Acquire::new()), 1)
         });
@@ -460,7 +457,7 @@ fn a_wait_that_is_disturbed_goes_on() {
 fn who_looks_around_while_the_calls_are_restored_is_not_left_behind() {
     both_ways(3, |fair| {
         let model = Model::new(fair, HELD);
-        let looks = thread::spawn({
+        let looks = models::spawn({
             let model = model.clone();
             move || use_once(&model, 1, Acquire { pauses: true, ..Acquire::new() })
         });
@@ -479,7 +476,7 @@ fn who_waits_while_the_calls_are_restored_is_not_left_behind() {
         let others: Vec<_> = (1..3)
             .map(|who| {
                 let model = model.clone();
-                thread::spawn(move || assert_eq!(use_once(&model, who, Acquire::new()), 1))
+                models::spawn(move || assert_eq!(use_once(&model, who, Acquire::new()), 1))
             })
             .collect();
         model.unpatch();

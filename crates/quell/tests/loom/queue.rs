@@ -1,11 +1,7 @@
 //! Every interleaving of the queues with interrupts, deadlines and shut-down: no item is lost, none comes twice.
 
-#![cfg(quell_loom)]
-
-mod models;
-
+use crate::models::{self, with_handle as start};
 use loom::thread;
-use models::with_handle as start;
 use quell::{GetError, Interrupt, Outcome, PriorityQueue, PutError, Queue, Thread, Wait, model};
 use std::sync::Arc;
 
@@ -14,7 +10,7 @@ fn an_item_arrives() {
     models::bounded(3, || {
         let queue = Arc::new(Queue::unbounded());
         let getter = Arc::clone(&queue);
-        let getter = thread::spawn(move || getter.get().unwrap());
+        let getter = models::spawn(move || getter.get().unwrap());
         queue.put(1).unwrap();
         assert_eq!(getter.join().unwrap(), 1);
     });
@@ -27,7 +23,7 @@ fn two_items_arrive_at_two_getters() {
         let getters: Vec<_> = (0..2)
             .map(|_| {
                 let queue = Arc::clone(&queue);
-                thread::spawn(move || queue.get().unwrap())
+                models::spawn(move || queue.get().unwrap())
             })
             .collect();
         queue.put(1).unwrap();
@@ -46,7 +42,7 @@ fn a_getter_is_interrupted_while_an_item_comes() {
         let getter = Arc::clone(&queue);
         let getter = start(&handle, move || getter.get());
         let putter = Arc::clone(&queue);
-        let putter = thread::spawn(move || putter.put(1).unwrap());
+        let putter = models::spawn(move || putter.put(1).unwrap());
         let receipt = handle.interrupt(Interrupt::new(()));
         let got = getter.join().unwrap();
         putter.join().unwrap();
@@ -74,7 +70,7 @@ fn a_getter_that_leaves_takes_no_wake_up_along() {
         let leaves = Arc::clone(&queue);
         let leaves = start(&handle, move || leaves.get().is_ok());
         let stays = Arc::clone(&queue);
-        let stays = thread::spawn(move || stays.get().unwrap());
+        let stays = models::spawn(move || stays.get().unwrap());
         handle.interrupt(Interrupt::new(()));
         queue.put(1).unwrap();
         if leaves.join().unwrap() {
@@ -156,7 +152,7 @@ fn a_full_queue_passes_items_in_order() {
     models::bounded(2, || {
         let queue = Arc::new(Queue::bounded(1));
         let putter = Arc::clone(&queue);
-        let putter = thread::spawn(move || {
+        let putter = models::spawn(move || {
             for item in 1..=3 {
                 putter.put(item).unwrap();
             }
@@ -173,12 +169,12 @@ fn a_shut_down_wakes_everybody() {
     models::bounded(2, || {
         let queue: Arc<Queue<u32>> = Arc::new(Queue::bounded(1));
         let getter = Arc::clone(&queue);
-        let getter = thread::spawn(move || match getter.get() {
+        let getter = models::spawn(move || match getter.get() {
             Err(GetError::ShutDown) => 0,
             other => other.unwrap(),
         });
         let putter = Arc::clone(&queue);
-        let putter = thread::spawn(move || match putter.put(1) {
+        let putter = models::spawn(move || match putter.put(1) {
             Err(PutError::ShutDown(1)) => 0,
             other => other.map(|()| 1).unwrap(),
         });
@@ -198,7 +194,7 @@ fn a_join_waits_for_the_last_task() {
         let workers: Vec<_> = (0..2)
             .map(|_| {
                 let queue = Arc::clone(&queue);
-                thread::spawn(move || {
+                models::spawn(move || {
                     queue.try_get().unwrap();
                     queue.task_done().unwrap();
                 })
@@ -227,7 +223,7 @@ fn a_rendezvous_passes_each_item_from_hand_to_hand() {
     models::bounded(3, || {
         let queue = Arc::new(Queue::rendezvous());
         let putter = Arc::clone(&queue);
-        let putter = thread::spawn(move || {
+        let putter = models::spawn(move || {
             putter.put(1).unwrap();
             putter.put(2).unwrap();
         });
@@ -246,7 +242,7 @@ fn a_rendezvous_put_returns_when_a_getter_has_the_item() {
         let wanted = Arc::new(loom::sync::atomic::AtomicBool::new(false));
         let getter = {
             let (queue, wanted) = (Arc::clone(&queue), Arc::clone(&wanted));
-            thread::spawn(move || {
+            models::spawn(move || {
                 wanted.store(true, loom::sync::atomic::Ordering::SeqCst);
                 queue.get().unwrap()
             })
@@ -294,7 +290,7 @@ fn put_get_interrupt_and_shut_down_compete() {
             let putter = Arc::clone(&queue);
             let putter = start(&handle, move || putter.put(2));
             let getter = Arc::clone(&queue);
-            let getter = thread::spawn(move || got(getter.get()));
+            let getter = models::spawn(move || got(getter.get()));
             handle.interrupt(Interrupt::new(()));
             queue.shutdown(false);
             let put = back(putter.join().unwrap());
@@ -332,7 +328,7 @@ fn more_capacity_lets_waiters_in() {
         let putters: Vec<_> = [1, 2]
             .map(|item| {
                 let queue = Arc::clone(&queue);
-                thread::spawn(move || queue.put(item).unwrap())
+                models::spawn(move || queue.put(item).unwrap())
             })
             .into();
         queue.set_capacity(std::num::NonZeroUsize::new(2));
@@ -351,7 +347,7 @@ fn a_priority_queue_gives_the_smallest_that_is_in_it() {
         queue.put(3).unwrap();
         queue.put(2).unwrap();
         let putter = Arc::clone(&queue);
-        let putter = thread::spawn(move || putter.put(1).unwrap());
+        let putter = models::spawn(move || putter.put(1).unwrap());
         assert_eq!(queue.get().unwrap(), 2);
         // If the putter had waited, 1 is there; it has come later, or is still to come, otherwise.
         let full = queue.len() == 2;

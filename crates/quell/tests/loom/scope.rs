@@ -1,10 +1,6 @@
 //! Every interleaving of a scope's exit with what is aimed at it: delivered inside or never, and nobody else is hit.
 
-#![cfg(quell_loom)]
-
-mod models;
-
-use loom::thread;
+use crate::models;
 use quell::interrupt::{Left, Scope};
 use quell::{Event, Interrupt, Outcome, Wait, WaitError, model};
 use std::sync::Arc;
@@ -12,10 +8,10 @@ use std::sync::Arc;
 /// A sender against the exit: after it nothing is pending, whoever was faster.
 #[test]
 fn sent_while_the_scope_is_left() {
-    loom::model(|| {
+    models::all(|| {
         let scope = Scope::enter();
         let aim = scope.aim().clone();
-        let sender = thread::spawn(move || aim.interrupt(Interrupt::new(())));
+        let sender = models::spawn(move || aim.interrupt(Interrupt::new(())));
         let left = scope.leave();
         assert!(!quell::current().has_pending());
         let receipt = sender.join().unwrap();
@@ -28,10 +24,10 @@ fn sent_while_the_scope_is_left() {
 /// A look inside the scope, the exit, and a look outside: only the first may find it.
 #[test]
 fn delivered_inside_or_not_at_all() {
-    loom::model(|| {
+    models::all(|| {
         let scope = Scope::enter();
         let aim = scope.aim().clone();
-        let sender = thread::spawn(move || aim.interrupt(Interrupt::new(())));
+        let sender = models::spawn(move || aim.interrupt(Interrupt::new(())));
         let inside = quell::checkpoint().is_err();
         let left = scope.leave();
         assert!(quell::checkpoint().is_ok());
@@ -49,8 +45,8 @@ fn nested_scopes_keep_apart() {
         let outer = Scope::enter();
         let inner = Scope::enter();
         let (to_outer, to_inner) = (outer.aim().clone(), inner.aim().clone());
-        let first = thread::spawn(move || to_outer.interrupt(Interrupt::new("outer")));
-        let second = thread::spawn(move || to_inner.interrupt(Interrupt::new("inner")));
+        let first = models::spawn(move || to_outer.interrupt(Interrupt::new("outer")));
+        let second = models::spawn(move || to_inner.interrupt(Interrupt::new("inner")));
         let in_inner = quell::checkpoint();
         let left = inner.leave();
         let in_outer = quell::checkpoint();
@@ -76,8 +72,8 @@ fn two_senders_and_a_withdrawal() {
     models::bounded(3, || {
         let scope = Scope::enter();
         let (first, second) = (scope.aim().clone(), scope.aim().clone());
-        let first = thread::spawn(move || first.interrupt(Interrupt::new(())).withdraw());
-        let second = thread::spawn(move || second.interrupt(Interrupt::new(())));
+        let first = models::spawn(move || first.interrupt(Interrupt::new(())).withdraw());
+        let second = models::spawn(move || second.interrupt(Interrupt::new(())));
         drop(scope);
         assert!(!quell::current().has_pending());
         first.join().unwrap();
@@ -93,10 +89,10 @@ fn the_wait_after_the_scope_is_left_alone() {
         let (one, other) = (Arc::new(Event::new()), Arc::new(Event::new()));
         let scope = Scope::enter();
         let aim = scope.aim().clone();
-        let sender = thread::spawn(move || aim.interrupt(Interrupt::new(())));
+        let sender = models::spawn(move || aim.interrupt(Interrupt::new(())));
         let setter = {
             let (one, other) = (Arc::clone(&one), Arc::clone(&other));
-            thread::spawn(move || {
+            models::spawn(move || {
                 one.set();
                 other.set();
             })
@@ -117,10 +113,10 @@ fn a_plain_interrupt_stays() {
         let me = quell::current();
         let scope = Scope::enter();
         let aim = scope.aim().clone();
-        let aimed = thread::spawn(move || aim.interrupt(Interrupt::new("scope")));
+        let aimed = models::spawn(move || aim.interrupt(Interrupt::new("scope")));
         let plain = {
             let me = me.clone();
-            thread::spawn(move || me.interrupt(Interrupt::new("thread")))
+            models::spawn(move || me.interrupt(Interrupt::new("thread")))
         };
         drop(scope);
         let plain = plain.join().unwrap();
@@ -139,7 +135,7 @@ fn a_shield_holds_and_the_exit_takes_back() {
         let scope = Scope::enter();
         let aim = scope.aim().clone();
         let me = quell::current();
-        let sender = thread::spawn(move || {
+        let sender = models::spawn(move || {
             let receipt = aim.interrupt(Interrupt::new(()));
             model::expire(&me);
             receipt

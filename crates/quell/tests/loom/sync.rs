@@ -1,12 +1,7 @@
 //! Every interleaving of the lock, the recursive lock and the event with interrupts and deadlines.
 
-#![cfg(quell_loom)]
-
-mod models;
-
+use crate::models::{self, with_handle};
 use loom::cell::UnsafeCell;
-use loom::thread;
-use models::with_handle;
 use quell::{Event, Interrupt, Outcome, RawLock, RawRLock, Thread, Wait, WaitError, model};
 use std::sync::Arc;
 
@@ -57,7 +52,7 @@ fn a_lock_excludes() {
     both_ways(3, || {
         let counter = Counter::new();
         let other = Arc::clone(&counter);
-        let other = thread::spawn(move || other.add(&Wait::new()).unwrap());
+        let other = models::spawn(move || other.add(&Wait::new()).unwrap());
         counter.add(&Wait::new()).unwrap();
         other.join().unwrap();
         counter.expect(2);
@@ -71,7 +66,7 @@ fn a_lock_excludes_three() {
         let others: Vec<_> = (0..2)
             .map(|_| {
                 let counter = Arc::clone(&counter);
-                thread::spawn(move || counter.add(&Wait::new()).unwrap())
+                models::spawn(move || counter.add(&Wait::new()).unwrap())
             })
             .collect();
         counter.add(&Wait::new()).unwrap();
@@ -89,9 +84,9 @@ fn a_lock_that_is_taken_before_it_is_handed_over_wakes_its_waiter_later() {
         let counter = Counter::new();
         counter.lock.lock().unwrap();
         let waiter = Arc::clone(&counter);
-        let waiter = thread::spawn(move || waiter.add(&Wait::new()).unwrap());
+        let waiter = models::spawn(move || waiter.add(&Wait::new()).unwrap());
         let barger = Arc::clone(&counter);
-        let barger = thread::spawn(move || {
+        let barger = models::spawn(move || {
             let taken = barger.lock.try_lock();
             if taken {
                 // SAFETY: we hold the lock.
@@ -148,7 +143,7 @@ fn a_waiter_that_leaves_takes_no_wake_up_along() {
         };
         let stays = {
             let counter = Arc::clone(&counter);
-            thread::spawn(move || counter.add(&Wait::new()).unwrap())
+            models::spawn(move || counter.add(&Wait::new()).unwrap())
         };
         handle.interrupt(Interrupt::new(1));
         counter.lock.unlock();
@@ -186,7 +181,7 @@ fn a_recursive_lock_is_free_when_released_as_often() {
             assert_eq!(shared.0.unlock(), Ok(true));
         };
         let other = Arc::clone(&shared);
-        let other = thread::spawn(move || work(&other));
+        let other = models::spawn(move || work(&other));
         work(&shared);
         other.join().unwrap();
         assert_eq!(shared.0.owner(), None);
@@ -252,7 +247,7 @@ fn a_set_wakes_who_waits() {
         let waiters: Vec<_> = (0..2)
             .map(|_| {
                 let event = Arc::clone(&event);
-                thread::spawn(move || {
+                models::spawn(move || {
                     event.0.wait().unwrap();
                     assert!(event.1.load(loom::sync::atomic::Ordering::Relaxed));
                 })
@@ -282,7 +277,7 @@ fn a_set_counts_once() {
         };
         let other = {
             let event = Arc::clone(&event);
-            thread::spawn(move || event.wait_with(&model::timed()).is_ok())
+            models::spawn(move || event.wait_with(&model::timed()).is_ok())
         };
         event.set();
         // Both have seen it, or the second came after the clear and waits still.
@@ -303,7 +298,7 @@ fn a_waiter_is_interrupted_while_the_event_is_set() {
             with_handle(&handle, move || event.wait_with(&Wait::new()))
         };
         let setter = Arc::clone(&event);
-        let setter = thread::spawn(move || setter.set());
+        let setter = models::spawn(move || setter.set());
         let receipt = handle.interrupt(Interrupt::new(1));
         let ended = waiter.join().unwrap();
         setter.join().unwrap();
@@ -347,7 +342,7 @@ fn an_event_is_whole_after_a_waiter_left() {
         };
         let stays = {
             let event = Arc::clone(&event);
-            thread::spawn(move || event.wait().unwrap())
+            models::spawn(move || event.wait().unwrap())
         };
         model::expire(&handle);
         event.set();

@@ -1,11 +1,6 @@
 //! Every interleaving of the condition's notifications with interrupts, deadlines and futures that are dropped.
 
-#![cfg(quell_loom)]
-
-mod models;
-
-use loom::thread;
-use models::{poll, with_handle};
+use crate::models::{self, poll, with_handle};
 use quell::{Condition, Interrupt, Lock, Outcome, RLock, Thread, Wait, WaitError, model};
 use std::sync::Arc;
 
@@ -40,7 +35,7 @@ fn no_notification_is_lost() {
     models::bounded(3, || {
         let shared = Shared::new();
         let waiter = Arc::clone(&shared);
-        let waiter = thread::spawn(move || waiter.wait());
+        let waiter = models::spawn(move || waiter.wait());
         *shared.flag.lock().unwrap() = true;
         shared.changed.notify_one();
         waiter.join().unwrap();
@@ -54,7 +49,7 @@ fn all_are_notified() {
         let waiters: Vec<_> = (0..2)
             .map(|_| {
                 let waiter = Arc::clone(&shared);
-                thread::spawn(move || waiter.wait())
+                models::spawn(move || waiter.wait())
             })
             .collect();
         {
@@ -120,7 +115,7 @@ fn who_is_moved_may_be_interrupted() {
             let waiter = Arc::clone(&shared);
             let waiter = with_handle(&handle, move || waiter.wait_once(&Wait::new()));
             let notifier = Arc::clone(&shared);
-            let notifier = thread::spawn(move || {
+            let notifier = models::spawn(move || {
                 let _held = notifier.flag.lock_uninterruptible();
                 notifier.changed.notify_one()
             });
@@ -163,7 +158,7 @@ fn moved_behind_one_that_leaves() {
         models::bounded(2, || {
             let shared = Shared::new();
             let waiter = Arc::clone(&shared);
-            let waiter = thread::spawn(move || waiter.wait());
+            let waiter = models::spawn(move || waiter.wait());
             let mut held = shared.flag.lock_uninterruptible();
             let handle = Thread::unattached(None);
             let leaves = Arc::clone(&shared);
@@ -212,9 +207,9 @@ fn a_dropped_task_passes_the_notification_on() {
             });
             assert!(poll(&mut task.as_mut()).is_pending());
             let waiter = Arc::clone(&shared);
-            let waiter = thread::spawn(move || waiter.wait());
+            let waiter = models::spawn(move || waiter.wait());
             let notifier = Arc::clone(&shared);
-            let notifier = thread::spawn(move || {
+            let notifier = models::spawn(move || {
                 let mut flag = notifier.flag.lock().unwrap();
                 *flag = true;
                 let held = under_the_lock.then_some(flag);
@@ -241,7 +236,7 @@ fn a_task_is_notified() {
     models::bounded(2, || {
         let shared = Shared::new();
         let task = Arc::clone(&shared);
-        let task = thread::spawn(move || {
+        let task = models::spawn(move || {
             loom::future::block_on(async {
                 let guard = task.flag.lock_async().await;
                 drop(task.changed.wait_while_async(guard, |flag| !flag).await);
@@ -261,7 +256,7 @@ fn a_recursive_lock_is_released_wholly() {
         models::bounded(2, move || {
             let shared = Arc::new((RLock::new(AtomicBool::new(false)), Condition::new()));
             let waiter = Arc::clone(&shared);
-            let waiter = thread::spawn(move || {
+            let waiter = models::spawn(move || {
                 let outer = waiter.0.lock().unwrap();
                 let mut inner = waiter.0.lock().unwrap();
                 waiter.1.wait_while(&mut inner.whole(), |flag| !flag.load(Relaxed)).unwrap();

@@ -4,12 +4,8 @@
 //!
 //! `QUELL_SCHEDULES` says how many schedules; a failing one prints how to repeat it.
 
-#![cfg(quell_shuttle)]
-
-mod schedules;
-
+use crate::schedules::{check, disturb, handles, settle, start};
 use quell::{Event, GetError, Lock, PutError, Queue, Select, Wait, WaitError, model};
-use schedules::{check, disturb, handles, settle, start};
 use shuttle::thread;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};

@@ -1,13 +1,9 @@
 //! Every interleaving of arrivals at a barrier with interrupts, deadlines, dropped futures, aborts and resets.
 
-#![cfg(quell_loom)]
-
-mod models;
-
+use crate::models::{self, Count, poll, with_handle};
 use loom::sync::atomic::Ordering::{Relaxed, SeqCst};
 use loom::sync::atomic::{AtomicBool, AtomicU32};
 use loom::thread;
-use models::{Count, poll, with_handle};
 use quell::sync::BarrierError;
 use quell::{Barrier, Interrupt, Outcome, Thread, Wait, model};
 use std::sync::Arc;
@@ -27,7 +23,7 @@ fn all_get_through_when_all_have_arrived() {
         let others: Vec<_> = (0..2)
             .map(|_| {
                 let shared = Arc::clone(&shared);
-                thread::spawn(move || arrive(&shared))
+                models::spawn(move || arrive(&shared))
             })
             .collect();
         let mut places = arrive(&shared);
@@ -43,7 +39,7 @@ fn it_is_ready_for_the_next_round() {
     models::bounded(2, || {
         let barrier = Arc::new(Barrier::new(2));
         let other = Arc::clone(&barrier);
-        let other = thread::spawn(move || [other.wait().unwrap(), other.wait().unwrap()]);
+        let other = models::spawn(move || [other.wait().unwrap(), other.wait().unwrap()]);
         let mine = [barrier.wait().unwrap(), barrier.wait().unwrap()];
         let theirs = other.join().unwrap();
         assert_eq!([mine[0] + theirs[0], mine[1] + theirs[1]], [1, 1]);
@@ -106,7 +102,7 @@ fn a_time_out_breaks_it_for_all() {
         let timed = Arc::clone(&barrier);
         let timed = with_handle(&handle, move || timed.wait_with(&model::timed()));
         let other = Arc::clone(&barrier);
-        let other = thread::spawn(move || other.wait());
+        let other = models::spawn(move || other.wait());
         model::expire(&handle);
         assert!(matches!(timed.join().unwrap(), Err(BarrierError::TimedOut)));
         assert!(matches!(other.join().unwrap(), Err(BarrierError::Broken(_))));
@@ -150,7 +146,7 @@ fn a_dropped_future_competes_with_the_last_arrival() {
         let begun = Arc::new(AtomicBool::new(false));
         let last = {
             let (last, begun) = (Arc::clone(&barrier), Arc::clone(&begun));
-            thread::spawn(move || {
+            models::spawn(move || {
                 begun.store(true, SeqCst);
                 last.wait()
             })
@@ -178,7 +174,7 @@ fn a_round_in_several_batches() {
             assert!(poll(&mut task.as_mut()).is_pending());
         }
         let last = Arc::clone(&barrier);
-        let last = thread::spawn(move || last.wait().unwrap());
+        let last = models::spawn(move || last.wait().unwrap());
         let mut next = task();
         thread::yield_now();
         if barrier.waiting() == 0 {
@@ -209,10 +205,10 @@ fn an_action_and_an_abort() {
         }));
         let other = {
             let (barrier, acted) = (Arc::clone(&barrier), Arc::clone(&acted));
-            thread::spawn(move || barrier.wait().map(|_| assert_eq!(acted.load(Relaxed), 1)))
+            models::spawn(move || barrier.wait().map(|_| assert_eq!(acted.load(Relaxed), 1)))
         };
         let aborter = Arc::clone(&barrier);
-        let aborter = thread::spawn(move || aborter.abort());
+        let aborter = models::spawn(move || aborter.abort());
         let mine = barrier.wait();
         let theirs = other.join().unwrap();
         aborter.join().unwrap();
@@ -235,7 +231,7 @@ fn one_comes_while_the_action_runs() {
         let barrier = Arc::new(Barrier::with_action(2, action));
         let others = [0; 2].map(|_| {
             let barrier = Arc::clone(&barrier);
-            thread::spawn(move || barrier.wait().unwrap())
+            models::spawn(move || barrier.wait().unwrap())
         });
         let (count, waker) = Count::new();
         let mut late = None;
@@ -263,7 +259,7 @@ fn a_reset_begins_a_new_round() {
     models::bounded(2, || {
         let barrier = Arc::new(Barrier::new(2));
         let other = Arc::clone(&barrier);
-        let other = thread::spawn(move || {
+        let other = models::spawn(move || {
             let mut broken = 0;
             while other.wait().is_err() {
                 broken += 1;
@@ -302,14 +298,14 @@ fn a_barrier_for_one_and_an_abort() {
     models::bounded(3, || {
         let shared = Arc::new((Barrier::new(1), AtomicU32::new(0)));
         let waiter = Arc::clone(&shared);
-        let waiter = thread::spawn(move || {
+        let waiter = models::spawn(move || {
             waiter.1.store(1, Relaxed);
             let rounds = [waiter.0.wait().is_ok(), waiter.0.wait().is_ok()];
             // Once broken, it stays so.
             assert!(rounds != [false, true]);
         });
         let other = Arc::clone(&shared);
-        let other = thread::spawn(move || other.0.wait().is_ok());
+        let other = models::spawn(move || other.0.wait().is_ok());
         shared.0.abort();
         assert!(shared.0.is_broken());
         assert!(matches!(shared.0.wait(), Err(BarrierError::Broken(_))));
@@ -323,7 +319,7 @@ fn a_barrier_for_one_and_an_abort() {
 /// What a thread did before its round is visible after the next one, whoever's that is.
 #[test]
 fn the_rounds_of_a_barrier_for_one_come_one_after_the_other() {
-    loom::model(|| {
+    models::all(|| {
         let shared = Arc::new((Barrier::new(1), AtomicU32::new(0), AtomicU32::new(0)));
         let other = Arc::clone(&shared);
         let round = |mine: &AtomicU32, theirs: &AtomicU32, barrier: &Barrier| {
@@ -331,7 +327,7 @@ fn the_rounds_of_a_barrier_for_one_come_one_after_the_other() {
             barrier.wait().unwrap();
             theirs.load(Relaxed)
         };
-        let other = thread::spawn(move || round(&other.1, &other.2, &other.0));
+        let other = models::spawn(move || round(&other.1, &other.2, &other.0));
         let seen = round(&shared.2, &shared.1, &shared.0);
         assert!(seen + other.join().unwrap() > 0);
     });

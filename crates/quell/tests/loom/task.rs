@@ -1,13 +1,8 @@
 //! Every interleaving of grants with what a task does: it waits, is polled again, is dropped.
 
-#![cfg(quell_loom)]
-
-mod models;
-
+use crate::models::{self, Count};
 use loom::future::block_on;
 use loom::sync::atomic::AtomicBool;
-use loom::thread;
-use models::Count;
 use quell::model::{self, Gate, Waiters, wait_at};
 use quell::{Event, Interrupt, RawLock, Thread, Wait};
 use std::pin::{Pin, pin};
@@ -69,7 +64,7 @@ fn a_grant_arrives() {
     models::bounded(4, || {
         let door = Door::new();
         let task = Arc::clone(&door);
-        let task = thread::spawn(move || block_on(wait_at(&*task)));
+        let task = models::spawn(move || block_on(wait_at(&*task)));
         let granted = door.open_one();
         assert_eq!(task.join().unwrap(), granted.then_some(7));
         assert_eq!(door.passed(), 0);
@@ -82,7 +77,7 @@ fn a_grant_competes_with_a_drop() {
     models::bounded(4, || {
         let door = Door::new();
         let task = Arc::clone(&door);
-        let task = thread::spawn(move || {
+        let task = models::spawn(move || {
             let mut future = pin!(wait_at(&*task));
             poll(&mut future, Waker::noop())
         });
@@ -102,7 +97,7 @@ fn a_grant_competes_with_another_waker() {
         let door = Door::new();
         let task = Arc::clone(&door);
         let (count, second) = Count::new();
-        let task = thread::spawn(move || {
+        let task = models::spawn(move || {
             let mut future = Box::pin(async move { wait_at(&*task).await });
             let mut polled = poll(&mut future.as_mut(), Waker::noop());
             if polled.is_pending() {
@@ -132,13 +127,13 @@ fn a_grant_goes_to_who_stays() {
         let handle = Thread::unattached(None);
         let leaves = {
             let (door, handle) = (Arc::clone(&door), handle.clone());
-            thread::spawn(move || {
+            models::spawn(move || {
                 quell::adopt(&handle).unwrap();
                 door.queue.wait(&Wait::new(), || door.must_wait(), |_| {})
             })
         };
         let task = Arc::clone(&door);
-        let task = thread::spawn(move || {
+        let task = models::spawn(move || {
             let mut future = pin!(wait_at(&*task));
             poll(&mut future, Waker::noop())
         });
@@ -165,7 +160,7 @@ fn a_set_wakes_all_who_waited_and_nobody_else() {
             })
             .collect();
         let setter = Arc::clone(&event);
-        let setter = thread::spawn(move || setter.set());
+        let setter = models::spawn(move || setter.set());
         // One that has left in the meantime is no harm.
         drop(waits.pop());
         let mut late = pin!(event.wait_async());
@@ -195,14 +190,14 @@ fn a_dropped_task_passes_the_lock_on() {
             let lock = Arc::new(RawLock::new());
             lock.lock().unwrap();
             let task = Arc::clone(&lock);
-            let task = thread::spawn(move || {
+            let task = models::spawn(move || {
                 let mut future = Box::pin(async move { task.lock_async().await });
                 let taken = poll(&mut future.as_mut(), Waker::noop()).is_ready();
                 drop(future);
                 taken
             });
             let next = Arc::clone(&lock);
-            let next = thread::spawn(move || {
+            let next = models::spawn(move || {
                 next.lock().unwrap();
                 next.unlock();
             });
@@ -227,7 +222,7 @@ fn a_lock_excludes_threads_and_tasks() {
             // SAFETY: only called by who holds the lock; loom checks that.
             let add = |value: &loom::cell::UnsafeCell<u32>| value.with_mut(|v| unsafe { *v += 1 });
             let task = Shared(Arc::clone(&shared));
-            let task = thread::spawn(move || {
+            let task = models::spawn(move || {
                 let task = &task;
                 block_on(task.0.0.lock_async());
                 add(&task.0.1);

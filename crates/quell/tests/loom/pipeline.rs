@@ -1,11 +1,7 @@
 //! Every interleaving of a pipeline's end: items that pass through, a stage that fails, two that fail at once, a stop at
 //! any moment. A worker that nobody ends, or an end that nobody hears of, is a deadlock, which loom reports.
 
-#![cfg(quell_loom)]
-
-mod models;
-
-use loom::thread;
+use crate::models;
 use quell::pool::{Pipeline, PipelineError, Stage, Stages};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -57,7 +53,7 @@ fn a_failure_competes_with_a_stop() {
     models::bounded(2, || {
         let pipeline = start(Pipeline::stage(stage("a"), |_: u32| Err::<u32, _>("no")));
         let stopper = Arc::clone(&pipeline);
-        let stopper = thread::spawn(move || stopper.stop());
+        let stopper = models::spawn(move || stopper.stop());
         let put = pipeline.put(1).is_ok();
         match pipeline.join() {
             Err(PipelineError::Failed { stage, error }) => {
@@ -101,7 +97,7 @@ fn stopped_while_items_pass() {
     models::bounded(1, || {
         let pipeline = start(Pipeline::stage(stage("a"), pass).then(stage("b"), pass));
         let stopper = Arc::clone(&pipeline);
-        let stopper = thread::spawn(move || stopper.stop());
+        let stopper = models::spawn(move || stopper.stop());
         let put = pipeline.put(1).is_ok();
         if let Ok(item) = pipeline.get() {
             assert_eq!((item, put), (3, true));
@@ -117,7 +113,7 @@ fn stopped_while_it_ends() {
     models::bounded(2, || {
         let pipeline = start(Pipeline::stage(stage("a"), pass));
         let stopper = Arc::clone(&pipeline);
-        let stopper = thread::spawn(move || stopper.stop());
+        let stopper = models::spawn(move || stopper.stop());
         pipeline.close();
         let first = pipeline.join().is_ok();
         stopper.join().unwrap();

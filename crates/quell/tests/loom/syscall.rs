@@ -2,17 +2,12 @@
 //! lost kick is a deadlock, which loom reports; the model's kernel reports a signal outside a registered call, and one
 //! that is still on its way when the call is left.
 
-#![cfg(quell_loom)]
-
-mod models;
-
-use loom::thread;
-use models::with_handle;
+use crate::models::{self, with_handle};
 use quell::{Interrupt, Outcome, Thread, Wait, WaitError, model};
 
 #[test]
 fn a_call_is_reached() {
-    loom::model(|| {
+    models::all(|| {
         let handle = Thread::unattached(None);
         let target = with_handle(&handle, || {
             assert!(matches!(model::call(&Wait::new()), Err(WaitError::Interrupted(_))));
@@ -51,7 +46,7 @@ fn two_senders_reach_it_twice() {
             }
         });
         let other = handle.clone();
-        let other = thread::spawn(move || drop(other.interrupt(Interrupt::new(1))));
+        let other = models::spawn(move || drop(other.interrupt(Interrupt::new(1))));
         handle.interrupt(Interrupt::new(2));
         other.join().unwrap();
         target.join().unwrap();
@@ -66,7 +61,7 @@ fn completion_or_interruption() {
         let handle = Thread::unattached(None);
         let target = with_handle(&handle, || model::call(&Wait::new()).is_ok());
         let other = handle.clone();
-        let other = thread::spawn(move || model::complete_call(&other));
+        let other = models::spawn(move || model::complete_call(&other));
         let receipt = handle.interrupt(Interrupt::new(1));
         let completed = target.join().unwrap();
         other.join().unwrap();
@@ -130,7 +125,7 @@ fn a_shield_is_not_signalled() {
 
 #[test]
 fn a_nudge_ends_a_call_with_signals() {
-    loom::model(|| {
+    models::all(|| {
         let handle = Thread::unattached(None);
         let target = with_handle(&handle, || {
             let ended = model::call(&Wait::new().signals());
@@ -143,7 +138,7 @@ fn a_nudge_ends_a_call_with_signals() {
 
 #[test]
 fn a_deadline_ends_a_call() {
-    loom::model(|| {
+    models::all(|| {
         let handle = Thread::unattached(None);
         let target = with_handle(&handle, || {
             assert!(matches!(model::call(&model::timed()), Err(WaitError::TimedOut)));
@@ -181,7 +176,7 @@ fn an_interrupt_competes_with_the_deadline() {
         let handle = Thread::unattached(None);
         let target = with_handle(&handle, || model::call(&model::timed()));
         let clock = handle.clone();
-        let clock = thread::spawn(move || model::expire_call(&clock, 1));
+        let clock = models::spawn(move || model::expire_call(&clock, 1));
         let receipt = handle.interrupt(Interrupt::new(1));
         let ended = target.join().unwrap();
         clock.join().unwrap();

@@ -1,14 +1,10 @@
 //! Every interleaving of threads that are starting or ending with one that forks.
 
-#![cfg(quell_loom)]
-
-mod models;
-
+use crate::models;
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::AtomicBool;
 use loom::sync::atomic::Ordering::Relaxed;
 use loom::sync::{Arc, Mutex};
-use loom::thread;
 use quell::model::Passage;
 
 /// What threads in passage change under a lock that nobody holds for a fork. Who forks looks at both as a copy does: without the
@@ -57,7 +53,7 @@ fn model(preemptions: usize, threads: usize, forks: usize) {
         let passing: Vec<_> = (0..threads)
             .map(|_| {
                 let std = Arc::clone(&std);
-                thread::spawn(move || std.pass())
+                models::spawn(move || std.pass())
             })
             .collect();
         for _ in 0..forks {

@@ -2,14 +2,10 @@
 //! threads that keep to one order. What loom shows for every interleaving of two or three, this looks for in longer runs of
 //! more. A deadlock that is not found is one that shuttle reports.
 
-#![cfg(quell_shuttle)]
-
-mod schedules;
-
+use crate::schedules::{check, disturb, handles, settle, start};
 use quell::deadlock::{Detection, Verdict, set_detection};
 use quell::thread::JoinError;
 use quell::{Condition, Interrupted, Lock, RawLock, Wait, WaitError, model};
-use schedules::{check, disturb, handles, settle, start};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 

@@ -1,12 +1,8 @@
 //! Every interleaving of arming and cancelling with the monitor's look, promise and sleep. A deadline that is missed is a
 //! deadlock, which loom reports.
 
-#![cfg(quell_loom)]
-
-mod models;
-
+use crate::models;
 use loom::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use loom::thread;
 use quell::model::Deadlines;
 use std::sync::Arc;
 
@@ -20,11 +16,11 @@ fn count(counter: &AtomicUsize) {
 /// Armed while the monitor goes to sleep.
 #[test]
 fn what_is_due_runs() {
-    loom::model(|| {
+    models::all(|| {
         let (deadlines, ran) = (Arc::new(Deadlines::new()), Arc::new(AtomicUsize::new(0)));
         let monitor = {
             let (deadlines, ran) = (Arc::clone(&deadlines), Arc::clone(&ran));
-            thread::spawn(move || deadlines.monitor(NOW, || ran.load(SeqCst) == 1))
+            models::spawn(move || deadlines.monitor(NOW, || ran.load(SeqCst) == 1))
         };
         let counted = Arc::clone(&ran);
         deadlines.at(0, 5, move || count(&counted));
@@ -41,11 +37,11 @@ fn two_threads_arm() {
             let (deadlines, ran) = (Arc::new(Deadlines::new()), Arc::new(AtomicUsize::new(0)));
             let monitor = {
                 let (deadlines, ran) = (Arc::clone(&deadlines), Arc::clone(&ran));
-                thread::spawn(move || deadlines.monitor(NOW, || ran.load(SeqCst) == 2))
+                models::spawn(move || deadlines.monitor(NOW, || ran.load(SeqCst) == 2))
             };
             let other = {
                 let (deadlines, ran) = (Arc::clone(&deadlines), Arc::clone(&ran));
-                thread::spawn(move || {
+                models::spawn(move || {
                     deadlines.at(shard, 3, move || count(&ran));
                 })
             };
@@ -64,7 +60,7 @@ fn an_early_one_after_a_late_one() {
         let (deadlines, ran) = (Arc::new(Deadlines::new()), Arc::new(AtomicUsize::new(0)));
         let monitor = {
             let (deadlines, ran) = (Arc::clone(&deadlines), Arc::clone(&ran));
-            thread::spawn(move || deadlines.monitor(NOW, || ran.load(SeqCst) == 1))
+            models::spawn(move || deadlines.monitor(NOW, || ran.load(SeqCst) == 1))
         };
         let late = deadlines.at(0, 100, || panic!("not in this life"));
         let counted = Arc::clone(&ran);
@@ -83,7 +79,7 @@ fn run_or_cancelled() {
         let armed = deadlines.at(0, 5, move || count(&counted));
         let monitor = {
             let deadlines = Arc::clone(&deadlines);
-            thread::spawn(move || deadlines.monitor(NOW, || true))
+            models::spawn(move || deadlines.monitor(NOW, || true))
         };
         let cancelled = deadlines.cancel(armed);
         monitor.join().unwrap();
@@ -105,7 +101,7 @@ fn a_repetition_ends() {
         });
         let monitor = {
             let deadlines = Arc::clone(&deadlines);
-            thread::spawn(move || deadlines.monitor(NOW, || true))
+            models::spawn(move || deadlines.monitor(NOW, || true))
         };
         deadlines.cancel(armed);
         let before = ran.load(SeqCst);

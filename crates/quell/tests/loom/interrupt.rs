@@ -1,25 +1,12 @@
 //! Every interleaving of what can happen to an interrupt: send, withdraw, take, block, exit.
 
-#![cfg(quell_loom)]
-
-mod models;
-
-use loom::thread;
+use crate::models::{self, with_handle as start};
 use quell::{Event, Interrupt, Outcome, Thread, Wait, WaitError, model};
 use std::sync::Arc;
 
-/// Starts a thread that has this handle from its first moment.
-fn start<T: 'static>(handle: &Thread, f: impl FnOnce() -> T + 'static) -> thread::JoinHandle<T> {
-    let handle = handle.clone();
-    thread::spawn(move || {
-        quell::adopt(&handle).unwrap();
-        f()
-    })
-}
-
 #[test]
 fn taken_or_withdrawn_never_both() {
-    loom::model(|| {
+    models::all(|| {
         let handle = Thread::unattached(None);
         let receipt = handle.interrupt(Interrupt::new(1));
         let target = start(&handle, || quell::take_pending(false).is_some());
@@ -34,11 +21,11 @@ fn taken_or_withdrawn_never_both() {
 
 #[test]
 fn two_withdrawals_and_one_succeeds() {
-    loom::model(|| {
+    models::all(|| {
         let handle = Thread::unattached(None);
         let receipt = handle.interrupt(Interrupt::new(1));
         let other = receipt.clone();
-        let other = thread::spawn(move || other.withdraw());
+        let other = models::spawn(move || other.withdraw());
         let mine = receipt.withdraw();
         assert!(mine != other.join().unwrap());
         assert_eq!(receipt.state(), Outcome::Withdrawn);
@@ -48,12 +35,12 @@ fn two_withdrawals_and_one_succeeds() {
 /// A receipt made before sending withdraws while the sender sends.
 #[test]
 fn withdrawn_while_it_is_sent() {
-    loom::model(|| {
+    models::all(|| {
         let handle = Thread::unattached(None);
         let interrupt = Interrupt::new(1);
         let receipt = interrupt.receipt();
         let target = handle.clone();
-        let sender = thread::spawn(move || {
+        let sender = models::spawn(move || {
             target.interrupt(interrupt);
         });
         assert!(receipt.withdraw());
@@ -66,7 +53,7 @@ fn withdrawn_while_it_is_sent() {
 /// A lost kick is a deadlock, which loom reports.
 #[test]
 fn a_sleeper_is_reached() {
-    loom::model(|| {
+    models::all(|| {
         let handle = Thread::unattached(None);
         let target = start(&handle, || {
             let ended = quell::thread::sleep_with(&Wait::new());
@@ -89,7 +76,7 @@ fn two_senders_reach_a_sleeper_twice() {
             }
         });
         let other = handle.clone();
-        let other = thread::spawn(move || other.interrupt(Interrupt::new(1)));
+        let other = models::spawn(move || other.interrupt(Interrupt::new(1)));
         let mine = handle.interrupt(Interrupt::new(2));
         let other = other.join().unwrap();
         target.join().unwrap();
@@ -105,7 +92,7 @@ fn a_kick_competes_with_the_deadline() {
         let handle = Thread::unattached(None);
         let target = start(&handle, || quell::thread::sleep_with(&model::timed()).unwrap_err());
         let clock = handle.clone();
-        let clock = thread::spawn(move || model::expire(&clock));
+        let clock = models::spawn(move || model::expire(&clock));
         let receipt = handle.interrupt(Interrupt::new(1));
         let ended = target.join().unwrap();
         clock.join().unwrap();
@@ -162,10 +149,10 @@ fn a_shield_keeps_it_pending() {
 
 #[test]
 fn sent_while_the_target_ends() {
-    loom::model(|| {
+    models::all(|| {
         let handle = Thread::unattached(None);
         let target = handle.clone();
-        let target = thread::spawn(move || model::exit(&target));
+        let target = models::spawn(move || model::exit(&target));
         let receipt = handle.interrupt(Interrupt::new(1));
         target.join().unwrap();
         assert_eq!(receipt.state(), Outcome::TargetExited);
@@ -175,11 +162,11 @@ fn sent_while_the_target_ends() {
 
 #[test]
 fn withdrawn_while_the_target_ends() {
-    loom::model(|| {
+    models::all(|| {
         let handle = Thread::unattached(None);
         let receipt = handle.interrupt(Interrupt::new(1));
         let target = handle.clone();
-        let target = thread::spawn(move || model::exit(&target));
+        let target = models::spawn(move || model::exit(&target));
         let withdrawn = receipt.withdraw();
         target.join().unwrap();
         let outcome = if withdrawn { Outcome::Withdrawn } else { Outcome::TargetExited };
@@ -202,7 +189,7 @@ fn a_receipt_wakes_who_waits_for_it() {
 /// A nudge is never lost between the look and the sleep.
 #[test]
 fn a_nudge_ends_a_wait_with_signals() {
-    loom::model(|| {
+    models::all(|| {
         let handle = Thread::unattached(None);
         let target = start(&handle, || {
             let ended = quell::thread::sleep_with(&Wait::new().signals());
@@ -217,7 +204,7 @@ fn a_nudge_ends_a_wait_with_signals() {
 /// the interrupt.
 #[test]
 fn a_wait_that_leaves_the_interrupt_pending_is_ended_by_it() {
-    loom::model(|| {
+    models::all(|| {
         let handle = Thread::unattached(None);
         let target = start(&handle, || {
             let ended = quell::thread::sleep_with(&Wait { leave_pending: true, ..Wait::new() });
@@ -241,7 +228,7 @@ fn an_unpark_is_never_lost() {
             }
         });
         let clock = handle.clone();
-        let clock = thread::spawn(move || model::expire(&clock));
+        let clock = models::spawn(move || model::expire(&clock));
         handle.unpark();
         target.join().unwrap();
         clock.join().unwrap();

@@ -1,29 +1,47 @@
 //! What the loom models share.
 
-#![allow(dead_code, reason = "every test file uses its own part")]
-
+use loom::model::Builder;
+use loom::thread::JoinHandle;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll, Wake, Waker};
 
+/// Every interleaving.
+pub(crate) fn all(model: impl Fn() + Sync + Send + 'static) {
+    explore(Builder::new(), Box::new(model));
+}
+
 /// Every interleaving with at most `preemptions` switches away from a thread that could go on;
 /// `LOOM_MAX_PREEMPTIONS` overrides. For models that are too large for all. Almost every known race shows within
 /// two or three (Musuvathi and Qadeer, *Iterative context bounding*, 2007).
 pub(crate) fn bounded(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
+    let mut builder = Builder::new();
     builder.preemption_bound.get_or_insert(preemptions);
+    explore(builder, Box::new(model));
+}
+
+/// One for all models: what loom does around each is much code, which would be compiled again for each.
+fn explore(builder: Builder, model: Box<dyn Fn() + Sync + Send>) {
     builder.check(model);
 }
 
+/// A thread of the model; boxed for the same reason.
+#[track_caller]
+pub(crate) fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+    let f: Box<dyn FnOnce() -> T> = Box::new(f);
+    loom::thread::spawn(f)
+}
+
 /// A thread that is `handle`'s.
+#[track_caller]
 pub(crate) fn with_handle<T: 'static>(
     handle: &quell::Thread,
     f: impl FnOnce() -> T + 'static,
-) -> loom::thread::JoinHandle<T> {
+) -> JoinHandle<T> {
     let handle = handle.clone();
-    loom::thread::spawn(move || {
+    spawn(move || {
         quell::adopt(&handle).unwrap();
         f()
     })

@@ -1,10 +1,6 @@
 //! Every interleaving of a task's end with what would end it earlier, and with the next task of its worker.
 
-#![cfg(quell_loom)]
-
-mod models;
-
-use loom::thread;
+use crate::models;
 use quell::pool::{Cancel, Failure, Pool, SubmitError, TaskError, TaskInterrupted, Why};
 use quell::{Interrupted, Outcome};
 use std::sync::Arc;
@@ -21,7 +17,7 @@ fn an_interrupt_reaches_its_task_or_nobody() {
         let first = pool.submit(quell::checkpoint).unwrap();
         let next = pool.submit(quell::checkpoint).unwrap();
         let canceller = first.canceller();
-        let canceller = thread::spawn(move || canceller.cancel());
+        let canceller = models::spawn(move || canceller.cancel());
         pool.shutdown();
         let ran = match first.get() {
             Ok(result) => Some(result),
@@ -51,7 +47,7 @@ fn two_cancellations() {
         let pool = Pool::new(1);
         let task = pool.submit(|| ()).unwrap();
         let canceller = task.canceller();
-        let other = thread::spawn(move || canceller.cancel());
+        let other = models::spawn(move || canceller.cancel());
         let mine = task.cancel();
         pool.shutdown();
         let ran = task.get().is_ok();
@@ -86,7 +82,7 @@ fn submitted_while_it_is_shut_down() {
     models::bounded(2, || {
         let pool = Arc::new(Pool::new(1));
         let other = Arc::clone(&pool);
-        let stopper = thread::spawn(move || other.shutdown());
+        let stopper = models::spawn(move || other.shutdown());
         match pool.submit(|| 7) {
             Ok(task) => assert_eq!(task.get().unwrap(), 7),
             Err(SubmitError::ShutDown(f)) => assert_eq!(f(), 7),

@@ -1,12 +1,7 @@
 //! Every interleaving of the waits for an end (of a thread, of a queue's work, of an interrupt, of a pool's task) with that
 //! end, with interrupts, deadlines and futures that are dropped.
 
-#![cfg(quell_loom)]
-
-mod models;
-
-use loom::thread;
-use models::{poll, with_handle};
+use crate::models::{self, poll, with_handle};
 use quell::pool::{Pool, TaskError};
 use quell::thread::JoinError;
 use quell::{Interrupt, Outcome, Queue, Thread, Wait, WaitError, model};
@@ -92,9 +87,9 @@ fn a_queues_join_is_dropped_while_the_last_task_ends() {
         let mut dropped = Box::pin(async move { dropped.join_async().await });
         assert!(poll(&mut dropped.as_mut()).is_pending());
         let stays = Arc::clone(&queue);
-        let stays = thread::spawn(move || stays.join_with(&Wait::new()).unwrap());
+        let stays = models::spawn(move || stays.join_with(&Wait::new()).unwrap());
         let worker = Arc::clone(&queue);
-        let worker = thread::spawn(move || worker.task_done().unwrap());
+        let worker = models::spawn(move || worker.task_done().unwrap());
         drop(dropped);
         stays.join().unwrap();
         worker.join().unwrap();

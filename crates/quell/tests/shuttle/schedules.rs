@@ -1,7 +1,5 @@
 //! What the shuttle models share.
 
-#![allow(dead_code, reason = "every test file uses its own part")]
-
 use quell::{Interrupt, Outcome, Receipt, Thread};
 use shuttle::thread;
 

@@ -1,9 +1,6 @@
 //! Every interleaving of selections and of tasks at queues: an item is taken by one arm, and nothing else has happened.
 
-#![cfg(quell_loom)]
-
-mod models;
-
+use crate::models::{self, with_handle as start};
 use loom::future::block_on;
 use loom::thread;
 use quell::{Event, GetError, Interrupt, Outcome, Queue, Select, Thread, WaitError, model};
@@ -13,17 +10,9 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll, Wake, Waker};
 
-fn start<T: 'static>(handle: &Thread, f: impl FnOnce() -> T + 'static) -> thread::JoinHandle<T> {
-    let handle = handle.clone();
-    thread::spawn(move || {
-        quell::adopt(&handle).unwrap();
-        f()
-    })
-}
-
 fn put(queue: &Arc<Queue<u32>>, item: u32) -> thread::JoinHandle<()> {
     let queue = Arc::clone(queue);
-    thread::spawn(move || queue.put(item).unwrap())
+    models::spawn(move || queue.put(item).unwrap())
 }
 
 /// Two queues, an item comes into each, a selection gets one of them.
@@ -78,9 +67,9 @@ fn a_selection_gets_or_puts() {
     models::bounded(2, || {
         let (from, to) = (Arc::new(Queue::rendezvous()), Arc::new(Queue::rendezvous()));
         let putter = Arc::clone(&from);
-        let putter = thread::spawn(move || putter.put(1).is_ok());
+        let putter = models::spawn(move || putter.put(1).is_ok());
         let getter = Arc::clone(&to);
-        let getter = thread::spawn(move || getter.get().ok());
+        let getter = models::spawn(move || getter.get().ok());
         let mut item = Some(2);
         let got = Select::new()
             .get(&from, |got| got.ok())
@@ -104,7 +93,7 @@ fn two_selections_meet() {
     models::bounded(2, || {
         let queues = [Arc::new(Queue::rendezvous()), Arc::new(Queue::rendezvous())];
         let [first, second] = queues.clone();
-        let putting = thread::spawn(move || {
+        let putting = models::spawn(move || {
             let (mut one, mut two) = (Some(1), Some(2));
             Select::new()
                 .put(&first, &mut one, Result::unwrap)
@@ -137,7 +126,7 @@ fn a_selection_does_not_meet_itself() {
     models::bounded(2, || {
         let queue = Arc::new(Queue::rendezvous());
         let other = Arc::clone(&queue);
-        let other = thread::spawn(move || either(&other, 1));
+        let other = models::spawn(move || either(&other, 1));
         match (either(&queue, 2), other.join().unwrap()) {
             (Some(1), None) | (None, Some(2)) => {}
             other => panic!("{other:?}"),
@@ -151,7 +140,7 @@ fn a_selection_sees_an_event_or_an_item() {
         let queue = Arc::new(Queue::unbounded());
         let event = Arc::new(Event::new());
         let setter = Arc::clone(&event);
-        let setter = thread::spawn(move || setter.set());
+        let setter = models::spawn(move || setter.set());
         let putter = put(&queue, 1);
         let got = Select::new().event(&event, || 0).get(&queue, Result::unwrap).wait().unwrap();
         setter.join().unwrap();
@@ -191,8 +180,8 @@ fn a_selection_ends_when_a_queue_is_shut_down() {
     models::bounded(2, || {
         let queues = [Arc::new(Queue::<u32>::unbounded()), Arc::new(Queue::rendezvous())];
         let [first, second] = queues.clone();
-        let ends = thread::spawn(move || first.shutdown(false));
-        let getter = thread::spawn(move || second.get().unwrap_or(0));
+        let ends = models::spawn(move || first.shutdown(false));
+        let getter = models::spawn(move || second.get().unwrap_or(0));
         let mut item = Some(2);
         let put = Select::new()
             .get(&queues[0], |got| got.map_or(0, |_| panic!("nobody puts")))
@@ -212,11 +201,11 @@ fn a_selection_that_leaves_takes_no_item_along() {
     models::bounded(2, || {
         let queues = [Arc::new(Queue::unbounded()), Arc::new(Queue::unbounded())];
         let [first, second] = queues.clone();
-        let selecting = thread::spawn(move || {
+        let selecting = models::spawn(move || {
             Select::new().get(&first, Result::unwrap).get(&second, Result::unwrap).wait().unwrap()
         });
         let getter = Arc::clone(&queues[0]);
-        let getter = thread::spawn(move || getter.get().unwrap());
+        let getter = models::spawn(move || getter.get().unwrap());
         queues[1].put(2).unwrap();
         queues[0].put(1).unwrap();
         if selecting.join().unwrap() == 1 {
@@ -237,7 +226,7 @@ fn a_selection_that_does_not_wait_sees_one_moment() {
         let queues = [Arc::new(Queue::unbounded()), Arc::new(Queue::unbounded())];
         queues[1].put(1).unwrap();
         let [first, second] = queues.clone();
-        let mover = thread::spawn(move || {
+        let mover = models::spawn(move || {
             first.put(2).unwrap();
             second.try_get().is_ok()
         });
@@ -266,7 +255,7 @@ fn tasks_put_and_get() {
     models::bounded(2, || {
         let queue = Arc::new(Queue::rendezvous());
         let putter = Arc::clone(&queue);
-        let putter = thread::spawn(move || block_on(putter.put_async(1)).unwrap());
+        let putter = models::spawn(move || block_on(putter.put_async(1)).unwrap());
         assert_eq!(block_on(queue.get_async()).unwrap(), 1);
         putter.join().unwrap();
     });
@@ -285,7 +274,7 @@ fn a_get_is_dropped_while_an_item_comes() {
         assert!(polled.is_pending());
         let putter = put(&queue, 1);
         let getter = Arc::clone(&queue);
-        let getter = thread::spawn(move || getter.get().unwrap());
+        let getter = models::spawn(move || getter.get().unwrap());
         drop(get);
         putter.join().unwrap();
         assert_eq!(getter.join().unwrap(), 1);
@@ -306,7 +295,7 @@ fn a_put_is_dropped_while_a_getter_comes() {
         });
         assert!(put.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         let getter = Arc::clone(&queue);
-        let getter = thread::spawn(move || getter.try_get().is_ok());
+        let getter = models::spawn(move || getter.try_get().is_ok());
         drop(put);
         let got = getter.join().unwrap();
         assert_eq!(queue.unfinished(), usize::from(got));
@@ -362,7 +351,7 @@ fn a_selection_of_a_task_takes_one_item() {
         let queues = [Arc::new(Queue::unbounded()), Arc::new(Queue::rendezvous())];
         let putter = put(&queues[0], 1);
         let other = Arc::clone(&queues[1]);
-        let other = thread::spawn(move || other.put(2).is_ok());
+        let other = models::spawn(move || other.put(2).is_ok());
         let got = block_on(
             Select::new()
                 .get(&queues[0], Result::unwrap)
@@ -387,9 +376,9 @@ fn a_get_is_dropped_while_a_queue_is_shut_down_at_once() {
         });
         assert!(get.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         let putter = Arc::clone(&queue);
-        let putter = thread::spawn(move || putter.put(1).is_ok());
+        let putter = models::spawn(move || putter.put(1).is_ok());
         let ender = Arc::clone(&queue);
-        let ender = thread::spawn(move || ender.shutdown(true));
+        let ender = models::spawn(move || ender.shutdown(true));
         drop(get);
         putter.join().unwrap();
         ender.join().unwrap();

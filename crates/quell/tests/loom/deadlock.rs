@@ -2,12 +2,8 @@
 //! threads end (loom would say if one did not); never more than one, unless something else comes between; and none where there
 //! is no deadlock. Also against interrupts, deadlines, and locks that are handed over.
 
-#![cfg(quell_loom)]
-
-mod models;
-
+use crate::models::{self, with_handle};
 use loom::thread::JoinHandle;
-use models::with_handle;
 use quell::deadlock::{Detection, Verdict, set_detection};
 use quell::{Interrupt, Outcome, RawLock, RawRLock, Thread, Wait, WaitError, model};
 use std::collections::BTreeSet;
@@ -257,7 +253,7 @@ fn disturbed<T: 'static>(
             let other = taker(&younger, &locks, (1, 0), wait());
             let disturber = {
                 let younger = younger.clone();
-                loom::thread::spawn(move || disturb(&younger))
+                models::spawn(move || disturb(&younger))
             };
             quell::adopt(&older).unwrap();
             let mine = take(&locks, 0, 1, &Wait::new());
@@ -308,7 +304,7 @@ fn a_verdict_goes_with_its_wait() {
                 first
             })
         };
-        let clock = loom::thread::spawn(move || model::expire(&younger));
+        let clock = models::spawn(move || model::expire(&younger));
         let mine = take(&locks, 0, 1, &Wait::new());
         locks[2].unlock();
         let results = vec![mine, other.join().unwrap()];
@@ -328,7 +324,7 @@ fn who_is_leaving_is_part_of_no_circle() {
         let other = taker(&closes, &locks, (1, 0), Wait::new());
         let clock = {
             let retries = retries.clone();
-            loom::thread::spawn(move || model::expire(&retries))
+            models::spawn(move || model::expire(&retries))
         };
         quell::adopt(&retries).unwrap();
         locks[0].lock_uninterruptible();
@@ -364,7 +360,7 @@ fn who_is_asked_may_be_too_late() {
             let [older, younger] = handles();
             let locks = locks(2);
             let other = taker(&younger, &locks, (1, 0), model::timed());
-            let clock = loom::thread::spawn(move || model::expire(&younger));
+            let clock = models::spawn(move || model::expire(&younger));
             quell::adopt(&older).unwrap();
             let mine = take(&locks, 0, 1, &Wait::new());
             let results = vec![mine, other.join().unwrap()];
