@@ -23,6 +23,8 @@ mod scope;
 mod scoped;
 mod select;
 mod semaphore;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod stacks;
 mod sync;
 mod syscall;
 mod task;
