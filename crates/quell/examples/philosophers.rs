@@ -10,7 +10,7 @@ use quell::{Interrupted, Lock, thread};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const SEATS: usize = 5;
-const MEALS: u64 = 10_000;
+const MEALS: u64 = 2_000;
 
 /// How often each fork was used.
 type Fork = Lock<u64>;
