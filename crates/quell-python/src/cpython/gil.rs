@@ -28,6 +28,9 @@ struct Gil {
     locked: AtomicI32,
     /// Counts who takes it and did not have it last.
     switches: AtomicUsize,
+    _condition: [usize; size_of::<libc::pthread_cond_t>() / size_of::<usize>()],
+    /// Of the mutex that guards all this, the first word: in glibc zero while it is free, in musl always.
+    mutex: AtomicI32,
 }
 
 /// The value of `locked` while somebody has it.
@@ -90,10 +93,11 @@ pub(crate) fn switches(_py: Python<'_>) -> Option<usize> {
     gil().map(|gil| gil.switches.load(Relaxed))
 }
 
-/// Whether nobody has it, as it looks to a thread without it; so too if that cannot be known.
+/// Whether nobody has it, as it looks to a thread without it; so too if that cannot be known. Who gives it up says so first, and
+/// lets go of the mutex some instructions later: who asked for that in between would have to be woken.
 pub(crate) fn is_free() -> bool {
-    // Relaxed: a hint. Who takes it asks under its mutex.
-    gil().is_none_or(|gil| gil.locked.load(Relaxed) != HELD)
+    // Relaxed, both: hints. Who takes it asks under the mutex.
+    gil().is_none_or(|gil| gil.locked.load(Relaxed) != HELD && gil.mutex.load(Relaxed) == 0)
 }
 
 #[cfg(test)]
