@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -83,14 +84,54 @@ def test_force_ends_a_function_of_sqlite_that_never_returns(start: Any) -> None:
     assert delivery.state == "delivered"
 
 
-def test_a_wait_in_a_function_of_sqlite_is_left_alone(start: Any) -> None:
-    items = quell.Queue[str]()
-    got: list[str] = []
+def wait_for_item() -> tuple[Callable[[], object], Callable[[], object]]:
+    items = quell.Queue[bool]()
+    return items.get, lambda: items.put(True)
+
+
+def wait_for_event() -> tuple[Callable[[], object], Callable[[], object]]:
+    event = quell.Event()
+    return event.wait, event.set
+
+
+def wait_for_lock() -> tuple[Callable[[], object], Callable[[], object]]:
+    lock = quell.Lock()
+    lock.acquire()
+
+    def wait() -> bool:
+        with lock:
+            return True
+
+    return wait, lock.release
+
+
+def wait_for_notification() -> tuple[Callable[[], object], Callable[[], object]]:
+    condition = quell.Condition()
+
+    def wait() -> bool:
+        with condition:
+            return condition.wait()
+
+    def notify() -> None:
+        with condition:
+            condition.notify()
+
+    return wait, notify
+
+
+@pytest.mark.parametrize(
+    "prepare", [wait_for_item, wait_for_event, wait_for_lock, wait_for_notification]
+)
+def test_a_wait_in_a_function_of_sqlite_is_left_alone(
+    start: Any, prepare: Callable[[], tuple[Callable[[], object], Callable[[], object]]]
+) -> None:
+    wait, end = prepare()
+    got: list[object] = []
 
     def query() -> None:
         connection = sqlite3.connect(":memory:")
         try:
-            connection.create_function("called", 0, lambda: got.append(items.get()))
+            connection.create_function("called", 0, lambda: got.append(wait()))
             connection.execute("select called()").fetchall()
             while True:
                 pass
@@ -99,10 +140,12 @@ def test_a_wait_in_a_function_of_sqlite_is_left_alone(start: Any) -> None:
 
     worker = start(query).blocked()
     delivery = quell.interrupt(worker, Stop)
+    # It has looked, and sleeps again.
+    worker.blocked()
     assert delivery.state == "pending"
-    items.put("item")
+    end()
     assert isinstance(worker.done().error, Stop)
-    assert got == ["item"]
+    assert got == [True]
 
 
 def test_an_interrupt_that_ends_a_thread_of_no_class_is_delivered(ignored: list[type]) -> None:

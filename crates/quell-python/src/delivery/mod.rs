@@ -47,6 +47,8 @@ use pyo3::prelude::*;
 use quell::wait::{Look, Wait};
 use quell::{Interrupted, Receipt};
 
+use swallow::Swallowed;
+
 pub use holds::Hold;
 pub(crate) use holds::is_guarded;
 pub use knock::Knock;
@@ -200,9 +202,15 @@ pub fn raise(py: Python<'_>, interrupted: Interrupted) -> Option<PyErr> {
 }
 
 /// Takes the interrupt that may be raised where the calling thread blocks, after a wait that [`wait_options`] let be
-/// interrupted and that left it pending. It is to be raised next: see [`delivered`].
-pub fn take_where_blocked(py: Python<'_>) -> Option<quell::Interrupt> {
-    Record::current(py).take(py, true)
+/// interrupted and that left it pending. It is to be raised next: see [`delivered`]. `listens` becomes false if none may be raised here
+/// after all, and the wait is to go on without.
+pub fn take_where_blocked(py: Python<'_>, listens: &mut bool) -> Option<quell::Interrupt> {
+    let record = Record::current(py);
+    if record.thread().has_pending() && swallow::would_swallow(py, record) {
+        *listens = false;
+        return None;
+    }
+    record.take(py, true)
 }
 
 /// The error that raises an interrupt that was taken.
@@ -349,7 +357,13 @@ pub fn wait_options(
     looks: &mut Looks,
 ) -> PyResult<Wait> {
     let record = Record::current(py);
-    let interruptible = holds::covered(py, record)? && !swallow::would_swallow(py, record);
+    let swallowed = match swallow::by_frames(py, record) {
+        // Looked at when an interrupt has come; but who looks for deadlocks needs to know whether this wait may fail.
+        Swallowed::Perhaps if !want::is_detecting() => false,
+        Swallowed::Perhaps => swallow::would_swallow(py, record),
+        by_frames => by_frames == Swallowed::Yes,
+    };
+    let interruptible = holds::covered(py, record)? && !swallowed;
     let handles = signal::runs_handlers();
     let signals = handles || want::is_detecting();
     let look_again = if handles { looks.next() } else { None };

@@ -24,8 +24,26 @@ use crate::cpython::thread::ThreadState;
 const CO_VARARGS: c_int = 0x4;
 const CO_COROUTINE: c_int = 0x80;
 
+/// Whether an exception would be swallowed, as far as the interpreter's frames tell.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Swallowed {
+    Yes,
+    No,
+    /// If a [C library](super::callbacks) is what has called one of the functions.
+    Perhaps,
+}
+
 /// Whether an exception raised now in the calling thread, whose record this is, would be swallowed.
 pub(super) fn would_swallow(py: Python<'_>, record: &Record) -> bool {
+    match by_frames(py, record) {
+        Swallowed::Yes => true,
+        Swallowed::No => false,
+        Swallowed::Perhaps => callbacks::called_by_library(py),
+    }
+}
+
+/// The same without a look at the C stack, which takes longer than all the rest.
+pub(super) fn by_frames(py: Python<'_>, record: &Record) -> Swallowed {
     let mut in_coroutine = false;
     let mut called = None;
     // A function that neither the thread nor the program begins with.
@@ -44,8 +62,11 @@ pub(super) fn would_swallow(py: Python<'_>, record: &Record) -> bool {
             || code.is_qualified(c"Thread._bootstrap_inner") && called.is_none_or(is_of_bootstrap)
             || code.is_qualified(c"Thread._bootstrap") && called.is_none()
     });
-    let forced = || record.state(py, |s| s.options.force);
-    swallowed || callback && !forced() && callbacks::called_by_library(py)
+    match swallowed {
+        true => Swallowed::Yes,
+        false if callback && !record.state(py, |s| s.options.force) => Swallowed::Perhaps,
+        false => Swallowed::No,
+    }
 }
 
 /// Whether this is what `threading` itself calls as a thread starts or ends: not `run()`, and not the hook that is

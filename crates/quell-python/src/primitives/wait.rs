@@ -204,10 +204,12 @@ pub(crate) fn block_for<T: Send>(
 ) -> PyResult<Option<T>> {
     let number = want::next_number();
     let mut looks = delivery::Looks::default();
+    let mut listens = true;
     loop {
+        let options = delivery::wait_options(py, deadline, &mut looks)?;
+        let interruptible = options.interruptible && listens;
         // An interrupt stays pending until this thread has the GIL again: who sees the want then knows that it is about to end.
-        let wait =
-            Wait { leave_pending: true, ..delivery::wait_options(py, deadline, &mut looks)? };
+        let wait = Wait { interruptible, leave_pending: true, ..options };
         if want::is_detecting() {
             deadlock::look(py, &what, &wait, want::may_fail(&wait), number)?;
         }
@@ -223,7 +225,7 @@ pub(crate) fn block_for<T: Send>(
             }
             Err(WaitError::Signalled) => {
                 if wait.interruptible
-                    && let Some(interrupt) = delivery::take_where_blocked(py)
+                    && let Some(interrupt) = delivery::take_where_blocked(py, &mut listens)
                 {
                     return Err(delivery::delivered(py, interrupt));
                 }

@@ -190,6 +190,7 @@ impl<W: Copy> Waiters<W> {
         let deadline = patience.deadline();
         let mut expired = patience == Patience::Try;
         let mut looks = delivery::Looks::default();
+        let mut listens = true;
         let interrupt = loop {
             if waiter.told.get().is_some() || (expired || raised.is_some()) && occasion.may_leave()
             {
@@ -197,7 +198,7 @@ impl<W: Copy> Waiters<W> {
             }
             let wait = match delivery::wait_options(py, deadline.filter(|_| !expired), &mut looks) {
                 Ok(wait) => Wait {
-                    interruptible: wait.interruptible && occasion.may_leave(),
+                    interruptible: wait.interruptible && listens && occasion.may_leave(),
                     signals: wait.signals && raised.is_none(),
                     leave_pending: true,
                     ..wait
@@ -216,7 +217,7 @@ impl<W: Copy> Waiters<W> {
                         && waiter.told.get().is_none()
                         && wait.interruptible
                         && occasion.may_leave()
-                        && let Some(interrupt) = delivery::take_where_blocked(py)
+                        && let Some(interrupt) = delivery::take_where_blocked(py, &mut listens)
                     {
                         break Some(interrupt);
                     }
