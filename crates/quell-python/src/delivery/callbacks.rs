@@ -16,8 +16,8 @@
 //! ```
 //!
 //! So the C stack is walked, by the tables that C++ has its exceptions unwound by, and each return address looked up among the
-//! shared objects of the process. It costs some microseconds, so it is done only where C code has called a Python function at
-//! all and one of these modules is loaded. A module that has its library, or the interpreter, built in cannot be told from
+//! shared objects of the process. It costs some microseconds, so it is done only where an interrupt has come, C code has called a
+//! Python function at all, and one of these modules is loaded. A module that has its library, or the interpreter, built in cannot be told from
 //! it; what it drops is beyond help, what it prints is the business of the [unraisable hook](super::unraisable).
 //!
 //! Called with the GIL held, for the calling thread.
