@@ -84,6 +84,22 @@ def blocked(thread: threading.Thread) -> None:
         time.sleep(0.0005)
 
 
+def held_here() -> tuple[quell.Holding, ...]:
+    """What the calling thread holds."""
+    me = threading.get_ident()
+    return next((info.holds for info in quell.threads() if info.ident == me), ())
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_held() -> Iterator[None]:
+    """A lock that a test has left held keeps interrupts out of the tests that follow in its thread, until it is gone."""
+    yield
+    if held_here():
+        # By what only the collector finds.
+        gc.collect()
+        assert not held_here(), "the test has left these held"
+
+
 @pytest.fixture
 def start() -> Iterator[Callable[[Callable[[], object]], Worker]]:
     """Starts threads, and ends those that are left after the test."""

@@ -393,3 +393,22 @@ def test_nothing_is_left_behind(name: str) -> None:
         if max(grown[0] * 10, grown[1] // 8, grown[2] * 10) < count:
             return
     pytest.fail(f"after {count} rounds {grown} blocks, bytes and references more")
+
+
+def test_nothing_keeps_what_a_wait_has_raised(start):
+    # Neither the exception nor what its frames hold, whether somebody attaches to the interpreter meanwhile or not.
+    class Held:
+        pass
+
+    def body():
+        held = Held()
+        seen.append(weakref.ref(held))
+        quell.Queue().get()
+
+    seen = []
+    worker = start(body).blocked()
+    quell.interrupt(worker)
+    error = worker.done().error
+    assert isinstance(error, quell.Interrupt)
+    worker.error = error = None
+    assert seen[0]() is None

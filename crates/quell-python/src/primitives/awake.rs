@@ -136,11 +136,16 @@ pub(super) struct Vigil {
 }
 
 impl Vigil {
-    /// If the wait that begins is to stay awake.
-    pub(super) fn begin(py: Python<'_>) -> Option<Self> {
+    /// If the wait that begins is to stay awake. One that has less time than that sleeps at once, to be over in time.
+    pub(super) fn begin(py: Python<'_>, wait: &Wait) -> Option<Self> {
         let switches = gil::switches(py)?;
+        if !LUCK.with(py, Luck::tries) {
+            return None;
+        }
+        let begun = Instant::now();
         PUT_ASIDE.set(false);
-        LUCK.with(py, Luck::tries).then(|| Self { begun: Instant::now(), switches })
+        let has_time = wait.deadline.is_none_or(|deadline| deadline > begun + AWAKE);
+        has_time.then_some(Self { begun, switches })
     }
 
     /// The wait's options.

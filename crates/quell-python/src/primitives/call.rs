@@ -92,12 +92,45 @@ pub(crate) unsafe fn boolean(value: bool) -> Obj {
 #[inline(never)]
 pub(crate) unsafe fn throw(error: PyErr) -> Obj {
     // SAFETY: attached; PyErr_SetObject takes the traceback from the value and chains the context, which
-    // `PyErr::restore` would not.
+    // `PyErr::restore` would not. By pointers: PyO3 has not been told that the thread is attached, so what it drops here
+    // it would keep until it is, and the exception with it, and whatever its frames hold.
     unsafe {
-        let value = error.into_value(Python::assume_attached());
-        ffi::PyErr_SetObject(ffi::Py_TYPE(value.as_ptr()).cast(), value.as_ptr());
+        error.restore(Python::assume_attached());
+        let value = fetched();
+        ffi::PyErr_SetObject(ffi::Py_TYPE(value).cast(), value);
+        ffi::Py_DECREF(value);
     }
     null_mut()
+}
+
+/// The exception that is set, which is not set any more: a new reference.
+///
+/// # Safety
+/// As [`none`]; there is one.
+#[cfg(Py_3_12)]
+unsafe fn fetched() -> Obj {
+    // SAFETY: the caller's promise.
+    unsafe { ffi::PyErr_GetRaisedException() }
+}
+
+/// The exception that is set, which is not set any more: a new reference.
+///
+/// # Safety
+/// As [`none`]; there is one.
+#[cfg(not(Py_3_12))]
+unsafe fn fetched() -> Obj {
+    let (mut class, mut value, mut traceback) = (null_mut(), null_mut(), null_mut());
+    // SAFETY: the caller's promise; the three are new references or null, and a value that was normalized is an exception.
+    unsafe {
+        ffi::PyErr_Fetch(&raw mut class, &raw mut value, &raw mut traceback);
+        ffi::PyErr_NormalizeException(&raw mut class, &raw mut value, &raw mut traceback);
+        if !traceback.is_null() {
+            ffi::PyException_SetTraceback(value, traceback);
+        }
+        ffi::Py_XDECREF(class);
+        ffi::Py_XDECREF(traceback);
+    }
+    value
 }
 
 /// Raises RuntimeError.

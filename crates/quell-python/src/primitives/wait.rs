@@ -163,7 +163,7 @@ fn sleep_for<T: Send>(
 ) -> (T, Option<Py<PyAny>>) {
     note(py, object);
     want::begin(py, what, wait, want::may_fail(wait), number);
-    let vigil = Vigil::begin(py);
+    let vigil = Vigil::begin(py, wait);
     let wait = vigil.as_ref().map_or(*wait, |vigil| vigil.options(wait));
     let ended = py.detach(|| {
         let ended = operation(&wait);
