@@ -2,8 +2,9 @@
 
     python bench/hand_off.py [--reps 15] [--rounds 2000] [--filter REGEX]
 
-Each round is two hand-offs: there and back. Nothing beats the bare futexes, which two threads that have no GIL wake and wait for; and
-nothing that Python code calls beats the same with the GIL: given up for the sleep, taken after it. In the one form the waker
+Each round is two hand-offs: there and back. Of threads that sleep, none beat those that have no GIL and wake and wait for bare futexes;
+and none that run Python code beat the same with the GIL: given up for the sleep, taken after it. Threads that stay awake do, as
+quell's may. In the one form the waker
 has the GIL while it wakes, as who calls `release()` or `put()` has, so that the other finds it taken; in the other it gives
 the GIL up first, which only a wake-up and a wait in one call could. The functions are a few lines of C, compiled here.
 

@@ -45,7 +45,8 @@ pub(crate) fn find(_py: Python<'_>) {
         return;
     }
     let Some(place) = place() else { return };
-    // SAFETY: inside the interpreter's state, aligned, and all of its fields may have any value.
+    // SAFETY: inside the runtime record, of which the main interpreter's state is a part, aligned, and all of its fields may have any
+    // value.
     let found = unsafe { &*(place as *const Gil) };
     // The calling thread has it, so these are its fields if they say so.
     let mine = found.last_holder.load(Relaxed) == ThreadState::current().as_ptr();
@@ -73,9 +74,10 @@ fn place() -> Option<usize> {
     (inside && place.is_multiple_of(align_of::<Gil>())).then_some(place)
 }
 
+#[inline(always)]
 fn gil() -> Option<&'static Gil> {
     // Relaxed: written once, with the GIL, before the calling thread took that.
-    // SAFETY: null, or inside the state of the main interpreter, which is a part of the runtime record.
+    // SAFETY: null, or inside the runtime record, which stays.
     unsafe { GIL.load(Relaxed).as_ref() }
 }
 

@@ -357,11 +357,11 @@ pub fn wait_options(
     looks: &mut Looks,
 ) -> PyResult<Wait> {
     let record = Record::current(py);
-    let swallowed = match swallow::by_frames(py, record) {
-        // Looked at when an interrupt has come; but who looks for deadlocks needs to know whether this wait may fail.
-        Swallowed::Perhaps if !want::is_detecting() => false,
-        Swallowed::Perhaps => swallow::would_swallow(py, record),
-        by_frames => by_frames == Swallowed::Yes,
+    // Whether a C library would swallow it is looked at when an interrupt has come; but who looks for deadlocks needs to know
+    // whether this wait may fail.
+    let swallowed = match want::is_detecting() {
+        true => swallow::would_swallow(py, record),
+        false => swallow::by_frames(py, record) == Swallowed::Yes,
     };
     let interruptible = holds::covered(py, record)? && !swallowed;
     let handles = signal::runs_handlers();
