@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::args::{BenchOptions, Side};
 use crate::builds;
 use crate::pythons::{self, Interpreter};
-use crate::session::{Kind, Session, Step};
+use crate::session::{Kind, Session};
 use crate::suites;
 use crate::venv::{self, Environment};
 use crate::workspace;
@@ -184,10 +184,10 @@ fn core(session: &mut Session, options: &BenchOptions) {
 }
 
 /// That every row still runs, for a moment each: part of the tests. Nothing is measured, so nothing is optimised.
-pub(crate) fn step(kind: Kind, filter: Option<&String>) -> Step {
+pub(crate) fn test(filter: Option<&String>) -> Command {
     let mut command = cargo("test");
     command.args(filter);
-    Step::new("bench: every row, for a moment", kind, command)
+    command
 }
 
 /// What checks its formatting.

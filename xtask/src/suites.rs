@@ -15,7 +15,6 @@ mod rust;
 use std::time::Duration;
 
 use crate::args::Options;
-use crate::bench;
 use crate::c;
 use crate::pythons::{self, Interpreter};
 use crate::session::Session;
@@ -67,7 +66,7 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> anyhow::Result<()
         clocked.push(runner.portable());
         clocked.extend(runner.linked(&chosen));
         beside.extend(runner.models());
-        beside.push(bench::step(options.tests(), options.filter.as_ref()).patient());
+        beside.push(runner.bench());
     }
     let mut lanes = vec![clocked, valgrind];
     if !options.python() {

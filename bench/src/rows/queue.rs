@@ -32,12 +32,12 @@ fn several<T: Clone>(end: T, count: usize) -> Vec<T> {
 /// quell's queue has no ends: it is shut down when the last thread that puts is done.
 struct Quell;
 
-struct Putter(Arc<quell::Queue<u64>>, Arc<()>);
+struct Putter(Arc<quell::Queue<u64>>, Option<Arc<()>>);
 
 impl Drop for Putter {
     fn drop(&mut self) {
-        // Whoever has the last of them is alone with it.
-        if Arc::get_mut(&mut self.1).is_some() {
+        // One of them gets it, however many are dropped at once.
+        if self.1.take().and_then(Arc::into_inner).is_some() {
             self.0.shutdown(false);
         }
     }
@@ -55,7 +55,7 @@ impl Ends for Quell {
             Some(capacity) => quell::Queue::bounded(capacity),
         });
         let last = Arc::new(());
-        let puts = several(last, puts).into_iter().map(|last| Putter(Arc::clone(&queue), last));
+        let puts = several(last, puts).into_iter().map(|last| Putter(Arc::clone(&queue), Some(last)));
         Some((puts.collect(), several(queue, gets)))
     }
 

@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::args::Options;
+use crate::bench;
 use crate::builds;
 use crate::pythons::{self, Interpreter};
 use crate::session::{Kind, Session, Step};
@@ -14,6 +15,9 @@ use super::{is_older, processors};
 
 /// Seconds that one model, which explores many schedules and comes behind what looks at the clock, may take.
 const MODEL_LIMIT: &str = "1500";
+
+/// The same for all rows of the benchmark, which take ten on an idle machine.
+const BENCH_LIMIT: &str = "300";
 
 /// What runs on the portable parker: sleeping and waking, interrupts and deadlines that come meanwhile, forks. What is above it asks
 /// no more of one than of the other, and runs there with `--stress`.
@@ -78,9 +82,9 @@ impl<'a> Runner<'a> {
 
     fn watch(&self, command: &mut Command) {
         watch(command, &self.host);
-        if !self.nextest && std::env::var_os("QUELL_TEST_LIMIT").is_none() {
+        if !self.nextest {
             // Without nextest one process runs all tests of a binary, and the limit is for the process.
-            command.env("QUELL_TEST_LIMIT", MODEL_LIMIT);
+            limit(command, MODEL_LIMIT);
         }
     }
 
@@ -172,6 +176,21 @@ impl<'a> Runner<'a> {
             steps.push(Step::new(name, Kind::PerhapsTests, command));
         }
         steps
+    }
+
+    /// Every row of the benchmark of the core, for a moment.
+    pub(super) fn bench(&self) -> Step {
+        let mut command = bench::test(self.options.filter.as_ref());
+        self.watch(&mut command);
+        limit(&mut command, BENCH_LIMIT);
+        Step::new("bench: every row, for a moment", self.options.tests(), command).patient()
+    }
+}
+
+/// The runner's limit, in seconds, where the user has set none.
+fn limit(command: &mut Command, seconds: &str) {
+    if std::env::var_os("QUELL_TEST_LIMIT").is_none() {
+        command.env("QUELL_TEST_LIMIT", seconds);
     }
 }
 

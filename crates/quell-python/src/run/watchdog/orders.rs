@@ -241,9 +241,16 @@ mod tests {
     #[test]
     fn moments_before_and_after_now() {
         let now = Instant::now();
-        let hour = Duration::from_secs(3600);
-        let (early, late) = (on_the_clock(now - hour), on_the_clock(now + hour));
-        assert!(late - early >= hour * 2 - Duration::from_secs(60), "{early:?} {late:?}");
-        assert!(late - early <= hour * 2 + Duration::from_secs(60), "{early:?} {late:?}");
+        // The clock begins when the machine starts, which may be a minute ago.
+        let (ago, ahead) = (monotonic() / 2, Duration::from_secs(3600));
+        let apart = on_the_clock(now + ahead) - on_the_clock(now - ago);
+        assert!(apart >= ahead + ago - Duration::from_secs(60), "{apart:?} {ago:?}");
+        assert!(apart <= ahead + ago + Duration::from_secs(60), "{apart:?} {ago:?}");
+    }
+
+    #[test]
+    fn a_moment_before_the_clock_began_is_its_beginning() {
+        let long_ago = monotonic() + Duration::from_secs(3600);
+        assert_eq!(on_the_clock(Instant::now() - long_ago), Duration::ZERO);
     }
 }
