@@ -3,7 +3,7 @@
 //! Each interpreter has a target folder of its own. PyO3's build depends on the interpreter, so two of them in one
 //! folder would rebuild PyO3 and all above it in turn; and a maturin build uses the profile `ext`, because an extension
 //! that does not link libpython needs another PyO3 than a program that does. The command is built in that profile, too, after the
-//! wheel and from the same crates: it names libpython itself.
+//! wheel and from the same crates: it names CPython's library itself.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -184,10 +184,9 @@ pub(crate) fn command(session: &mut Session, interpreter: &Interpreter) -> Optio
 
 /// What builds the command for an interpreter; `None`, said in a note, if it cannot be linked.
 pub(crate) fn command_step(session: &mut Session, interpreter: &Interpreter) -> Option<Step> {
-    if interpreter.library.is_none() {
+    if !interpreter.embeds() {
         session.note(format!(
-            "{interpreter} has no shared library, so the command `quell` was not built for it (Debian: \
-             libpython3-dev)"
+            "{interpreter} has no library, so the command `quell` was not built for it (Debian: libpython3-dev)"
         ));
         return None;
     }

@@ -25,6 +25,7 @@ base = getattr(sys, '_base_executable', None) or sys.executable
 folder, library = sysconfig.get_config_var('LIBDIR'), sysconfig.get_config_var('LDLIBRARY')
 library = os.path.join(folder or '', library or '')
 shared = sysconfig.get_config_var('Py_ENABLE_SHARED') and os.path.exists(library)
+static = [sysconfig.get_config_var(name) or '' for name in ('LIBPL', 'LIBRARY')]
 has = lambda name: int(importlib.util.find_spec(name) is not None)
 print('executable=' + os.path.realpath(base))
 print('version=' + '.'.join(map(str, sys.version_info[:3])))
@@ -33,6 +34,7 @@ print('implementation=' + platform.python_implementation())
 print('free_threaded=%d' % bool(sysconfig.get_config_var('Py_GIL_DISABLED')))
 print('debug=%d' % hasattr(sys, 'gettotalrefcount'))
 print('library=' + (library if shared else ''))
+print('static=%d' % os.path.isfile(os.path.join(*static)))
 print('ensurepip=%d' % has('ensurepip'))
 print('pip=%d' % has('pip'))
 ";
@@ -46,8 +48,10 @@ pub(crate) struct Interpreter {
     pub(crate) version: String,
     /// The program itself, links resolved.
     pub(crate) executable: PathBuf,
-    /// The shared library that the command can be linked against; without it only the extension can be built.
+    /// The shared library, which tests that embed the interpreter are linked with.
     pub(crate) library: Option<PathBuf>,
+    /// There is a static one.
+    pub(crate) has_static: bool,
     /// It brings pip with it in `ensurepip`.
     pub(crate) ensurepip: bool,
     /// pip is installed beside it.
@@ -60,6 +64,11 @@ impl Interpreter {
     /// `3.12`: what an extension is built for.
     pub(crate) fn minor(&self) -> &str {
         self.version.rsplit_once('.').map_or("", |(minor, _)| minor)
+    }
+
+    /// The command can be linked with it; otherwise only the extension can be built.
+    pub(crate) fn embeds(&self) -> bool {
+        self.library.is_some() || self.has_static
     }
 }
 
@@ -128,9 +137,10 @@ pub(crate) fn list() -> anyhow::Result<()> {
         let mut remarks = Vec::new();
         if interpreter.debug {
             remarks.push("a debug build: only the package's tests run on it");
+        } else if !interpreter.embeds() {
+            remarks.push("no library: the command cannot be linked (Debian: libpython3-dev)");
         } else if interpreter.library.is_none() {
-            remarks
-                .push("no shared library: the command cannot be linked (Debian: libpython3-dev)");
+            remarks.push("no shared library: Rust tests that embed Python leave it out");
         }
         if !interpreter.ensurepip && !interpreter.pip {
             remarks.push("no pip: one of another interpreter is used (Debian: python3-venv)");
@@ -211,6 +221,7 @@ fn read(answer: &str) -> anyhow::Result<Interpreter> {
         version: version.to_owned(),
         executable: field("executable").into(),
         library: (!library.is_empty()).then(|| library.into()),
+        has_static: field("static") == "1",
         ensurepip: field("ensurepip") == "1",
         pip: field("pip") == "1",
         debug,
@@ -244,7 +255,7 @@ mod tests {
     fn answer(version: &str, implementation: &str) -> String {
         format!(
             "executable=/opt/p/bin/python3\nversion={version}\nrelease=final\nimplementation={implementation}\n\
-             free_threaded=0\nlibrary=/opt/p/lib/libpython3.so\nensurepip=1\npip=0\n"
+             free_threaded=0\nlibrary=/opt/p/lib/libpython3.so\nstatic=0\nensurepip=1\npip=0\n"
         )
     }
 
@@ -259,6 +270,15 @@ mod tests {
         let found = read(&answer("3.12.1", "CPython")).unwrap();
         assert_eq!((found.tag.as_str(), found.ensurepip, found.pip), ("3.12.1", true, false));
         assert_eq!(found.library.as_deref().unwrap().to_str(), Some("/opt/p/lib/libpython3.so"));
+    }
+
+    #[test]
+    fn the_command_can_be_linked_with_either_library() {
+        let shared = answer("3.12.1", "CPython");
+        let none = shared.replace("/opt/p/lib/libpython3.so", "");
+        let of_static = none.replace("static=0", "static=1");
+        let embeds = |answer: &str| read(answer).unwrap().embeds();
+        assert_eq!([&shared, &none, &of_static].map(|answer| embeds(answer)), [true, false, true]);
     }
 
     #[test]

@@ -55,7 +55,8 @@ impl Ends for Quell {
             Some(capacity) => quell::Queue::bounded(capacity),
         });
         let last = Arc::new(());
-        let puts = several(last, puts).into_iter().map(|last| Putter(Arc::clone(&queue), Some(last)));
+        let puts =
+            several(last, puts).into_iter().map(|last| Putter(Arc::clone(&queue), Some(last)));
         Some((puts.collect(), several(queue, gets)))
     }
 

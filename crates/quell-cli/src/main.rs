@@ -5,6 +5,9 @@
 
 #![no_main]
 
+#[cfg(static_python)]
+mod data;
+
 use std::ffi::{c_char, c_int};
 use std::io::Write;
 use std::process::exit;
@@ -23,6 +26,8 @@ extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
         Ok(Command::Version) => print(&quell_host::version()),
         Err(error) => fail(&error.to_string()),
     };
+    #[cfg(static_python)]
+    data::bring_in();
     match quell_host::run(plan, started) {
         Ok(status) => exit(status),
         Err(error) => fail(&error.to_string()),

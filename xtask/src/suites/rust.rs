@@ -154,7 +154,8 @@ impl<'a> Runner<'a> {
     }
 
     /// The crates that link Python, against each interpreter but the one that [`workspace`](Self::workspace) used, and the
-    /// newest patch release of each minor version.
+    /// newest patch release of each minor version. The command, which is linked with CPython's static library where there is one,
+    /// is linked with the shared one for the first of them.
     pub(super) fn linked(&self, chosen: &[Interpreter]) -> Vec<Step> {
         let usual = pythons::default_of_cargo();
         let mut steps = Vec::new();
@@ -172,6 +173,9 @@ impl<'a> Runner<'a> {
             }
             let mut command = self.tests(&selection);
             builds::against(&mut command, interpreter);
+            if steps.is_empty() {
+                command.env("QUELL_LINK", "shared");
+            }
             let name = format!("{}: rust tests", interpreter.tag);
             steps.push(Step::new(name, Kind::PerhapsTests, command));
         }
