@@ -42,9 +42,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("linked")
     (folder / "linked.c").write_text(SOURCE)
     subprocess.run(
-        ["cc", "-shared", "-fPIC", "-o", folder / "linked.so", folder / "linked.c"]
-        + [f"-I{header.parent}", f"-L{libraries}", f"-Wl,-rpath,{libraries}"]
-        + ["-Wl,--no-as-needed", f"-lpython{version}"],
+        [
+            *["cc", "-shared", "-fPIC", "-o", folder / "linked.so", folder / "linked.c"],
+            *[f"-I{header.parent}", f"-L{libraries}", f"-Wl,-rpath,{libraries}"],
+            *["-Wl,--no-as-needed", f"-lpython{version}"],
+        ],
         check=True,
     )
     needed = subprocess.run(
