@@ -236,8 +236,8 @@ pub use monitor::{CpuBudget, LimitError, Reached, Timeout, Watchdog, timeout};
 pub use pool::{Pipeline, Pool, Stage, Task};
 pub use queue::{GetError, LifoQueue, PriorityQueue, PutError, Queue, Select};
 pub use sync::{
-    Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, NotOwner, OverRelease, Permit,
-    RLock, RLockGuard, RawLock, RawRLock, Semaphore,
+    Barrier, BoundedSemaphore, Condition, Event, InnerLock, Lock, LockGuard, NotOwner, OverRelease,
+    Permit, RLock, RLockGuard, RawLock, RawRLock, Semaphore,
 };
 pub use syscall::CallError;
 pub use thread::{

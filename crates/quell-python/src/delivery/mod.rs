@@ -280,7 +280,13 @@ pub fn my_number() -> u64 {
     ThreadState::current().id()
 }
 
-impl Me<'_> {
+impl<'py> Me<'py> {
+    /// That the thread is attached.
+    #[inline(always)]
+    pub fn py(self) -> Python<'py> {
+        self.py
+    }
+
     /// See [`my_number`].
     #[inline(always)]
     pub fn number(self) -> u64 {

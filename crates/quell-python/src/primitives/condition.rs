@@ -360,7 +360,7 @@ async fn wait_as_task(condition: &Condition, lock: &Lock) -> PyResult<()> {
         Yielding::give_up(lock, py).map(|_| place)
     })?;
     place.told().await;
-    lock.raw.lock_async().await;
+    lock.raw.lock_as_task().await;
     place.used();
     Ok(())
 }
@@ -368,7 +368,7 @@ async fn wait_as_task(condition: &Condition, lock: &Lock) -> PyResult<()> {
 /// Takes the lock for a task whose wait was cancelled.
 async fn take_after_cancel(condition: &Condition, lock: &Lock) {
     let forfeit = Forfeit(condition);
-    lock.raw.lock_async().await;
+    lock.raw.lock_as_task().await;
     std::mem::forget(forfeit);
 }
 

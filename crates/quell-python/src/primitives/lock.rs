@@ -1,22 +1,22 @@
 //! `quell.Lock`: `threading.Lock` with interruptible waits that never leak it.
 //!
-//! The lock is the core's [`RawLock`]; [`locking`] has what Python's delivery needs. As in the standard library any thread may
+//! The lock is the core's, under the GIL ([`GilLock`]); [`locking`] has what Python's delivery needs. As in the standard library any thread may
 //! release, so a release looks for the hold where it is.
 
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use quell::sync::RawLock;
-use quell::wait::{Wait, WaitError};
 
 use super::awaiting::{self, Operation};
 use super::call::{self, Obj, runtime_error, throw};
+use super::gil_lock::GilLock;
 use super::locking::{self, Given, Locking, Yielding};
-use super::wait::{Waitable, insist};
+use super::wait::Waitable;
 use crate::delivery::want::{Kind, What};
 use crate::delivery::{self, Me, Unheld};
 use crate::lazy;
@@ -29,7 +29,7 @@ use crate::lazy;
 /// between the acquire and the try or with statement that protects the lock.
 #[pyclass(frozen, weakref, module = "quell", name = "Lock")]
 pub struct Lock {
-    pub(super) raw: RawLock,
+    pub(super) raw: GilLock,
     /// Of a queue's mutex: the number of the thread whose operation has it. That is no hold: see [`queue`](super::queue). 0 of no
     /// thread; written and read with the GIL.
     pub(super) busy: AtomicU64,
@@ -76,17 +76,13 @@ impl Locking for Lock {
         If this was the last lock that the thread held, an interrupt that was deferred is raised now,\n\
         after the lock is free.";
 
-    fn waitable(&self) -> &dyn Waitable {
-        self
-    }
-
     #[inline(always)]
-    fn try_lock(&self, _me: Me<'_>) -> bool {
-        self.raw.try_lock()
+    fn try_lock(&self, me: Me<'_>) -> bool {
+        self.raw.try_lock(me.py())
     }
 
-    fn lock_with(&self, wait: &Wait) -> Result<(), WaitError> {
-        self.raw.lock_with(wait)
+    fn wait(&self, py: Python<'_>, deadline: Option<Instant>) -> PyResult<Option<()>> {
+        self.raw.wait(py, self, deadline)
     }
 
     #[inline(always)]
@@ -99,7 +95,7 @@ impl Locking for Lock {
         // What a thread holds is locked; in the child of a fork it may have been made anew.
         let mine = self.raw.is_locked() && me.unhold_newest(self.key());
         if mine {
-            self.raw.unlock();
+            self.raw.unlock(me.py());
         }
         mine
     }
@@ -114,7 +110,7 @@ impl Locking for Lock {
         if unheld == Unheld::NotMine {
             self.unhold_elsewhere(py);
         }
-        self.raw.unlock();
+        self.raw.unlock(py);
         if unheld == Unheld::Last { me.deliver_after_release() } else { Ok(()) }
     }
 }
@@ -132,14 +128,12 @@ impl Yielding for Lock {
         if holds.is_empty() {
             self.unhold_elsewhere(py);
         }
-        self.raw.unlock();
+        self.raw.unlock(py);
         Ok(Given { count: 1, holds })
     }
 
     fn take_back(&self, py: Python<'_>, given: Given) {
-        if !self.raw.try_lock() {
-            insist(py, self, |wait| self.raw.lock_with(wait));
-        }
+        self.raw.insist(py, self);
         delivery::me(py).restore(self.key(), given.count, given.holds);
     }
 }
@@ -158,7 +152,7 @@ impl Drop for Lock {
 impl Lock {
     #[new]
     fn new() -> Self {
-        Self { raw: RawLock::new(), busy: AtomicU64::new(0) }
+        Self { raw: GilLock::default(), busy: AtomicU64::new(0) }
     }
 
     /// Whether the lock is held by any thread.
@@ -178,7 +172,7 @@ impl Lock {
     pub(super) fn acquire_async(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
         let lock = slf.clone().unbind();
         Operation::new(slf.py(), "acquire_async", async move {
-            lock.get().raw.lock_async().await;
+            lock.get().raw.lock_as_task().await;
             Ok(awaiting::truth())
         })
     }

@@ -6,16 +6,16 @@
 //! release it; the release that ends the last hold raises what is left, after the lock is free. A class says how it takes and gives ([`Locking`]), and installs the methods with [`install`].
 
 use std::ffi::CStr;
+use std::time::Instant;
 
 use pyo3::PyClass;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use quell::wait::{Wait, WaitError};
 
 use super::bound::install_with;
 use super::call::{self, Method, Obj, Parameters, answer, boolean, none, this, throw};
-use super::wait::{Patience, Waitable, block};
+use super::wait::Patience;
 use crate::delivery::{self, Hold, Me};
 
 /// What differs from one lock to the next. Every call has the GIL.
@@ -24,14 +24,11 @@ pub(super) trait Locking: PyClass<Frozen = True> + Sync {
     const ACQUIRE: &CStr;
     const RELEASE: &CStr;
 
-    /// What is waited for.
-    fn waitable(&self) -> &dyn Waitable;
-
     /// Takes it for the calling thread if that needs no wait.
     fn try_lock(&self, me: Me<'_>) -> bool;
 
-    /// Takes it, as the options of the wait say. Called without the GIL.
-    fn lock_with(&self, wait: &Wait) -> Result<(), WaitError>;
+    /// Waits for it, with the GIL released. None: the deadline passed.
+    fn wait(&self, py: Python<'_>, deadline: Option<Instant>) -> PyResult<Option<()>>;
 
     /// Notes that the calling thread has taken it. Nothing of Python ran since.
     fn acquired(&self, me: Me<'_>);
@@ -125,7 +122,7 @@ fn take_slow<L: Locking>(
     if patience == Patience::Try {
         return Ok(false);
     }
-    let taken = block(py, lock.waitable(), patience.deadline(), |wait| lock.lock_with(wait))?;
+    let taken = lock.wait(py, patience.deadline())?;
     if taken.is_some() {
         noted(lock, delivery::me(py));
     }

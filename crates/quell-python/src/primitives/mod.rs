@@ -4,7 +4,8 @@
 //! Each is a drop-in for the standard library's class of that name, on a primitive of the core. None of them has a Python-level
 //! `__enter__`, `__exit__` or method in which an interrupt could be raised halfway; that, as much as the speed, is
 //! why they are native. [`call`] has the native calling convention, [`bound`] what `with`
-//! statements call, [`wait`] the slow path they share, [`awake`] what a thread does before it sleeps.
+//! statements call, [`gil_lock`] the lock that costs no atomic operation, [`wait`] the slow path they share, [`awake`] what a thread does
+//! before it sleeps.
 
 mod awaiting;
 mod awake;
@@ -13,6 +14,7 @@ pub(crate) mod bound;
 pub(crate) mod call;
 mod condition;
 mod event;
+mod gil_lock;
 mod items;
 mod lock;
 mod locking;

@@ -1,21 +1,21 @@
 //! `quell.RLock`: `threading.RLock` with interruptible waits that never leak it.
 //!
-//! The lock is the core's [`RawLock`]; who owns it, and how often, the GIL guards. The owner is known by the number of its thread
+//! The lock is the core's, under the GIL ([`GilLock`]); who owns it, and how often, the GIL guards. The owner is known by the number of its thread
 //! state, which is never reused. Each acquire is a hold of the owner until its release, because each has a clause of its
 //! own that gives it back; see [`locking`] for what that means.
 
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use quell::sync::RawLock;
-use quell::wait::{Wait, WaitError};
 
 use super::call::runtime_error;
+use super::gil_lock::GilLock;
 use super::locking::{self, Given, Locking, Yielding};
-use super::wait::{Waitable, insist};
+use super::wait::Waitable;
 use crate::delivery::want::{Kind, What};
 use crate::delivery::{self, Me, Unheld};
 
@@ -26,7 +26,7 @@ use crate::delivery::{self, Me, Unheld};
 /// release it; elsewhere it waits, at the latest for the release of the thread's last lock.
 #[pyclass(frozen, subclass, weakref, module = "quell", name = "RLock")]
 pub struct RLock {
-    raw: RawLock,
+    raw: GilLock,
     // What follows is written by the owner between acquire and release, with the GIL; zero when free, and for the moment
     // between the grant of the lock and the GIL.
     /// The thread state of the owner, by its number.
@@ -54,13 +54,13 @@ impl RLock {
 
     /// Takes back one acquire of the owner; the last one frees the lock.
     #[inline(always)]
-    fn take_away_one(&self) {
+    fn take_away_one(&self, py: Python<'_>) {
         let left = self.depth.load(Relaxed) - 1;
         if left > 0 {
             self.depth.store(left, Relaxed);
         } else {
             self.disown();
-            self.raw.unlock();
+            self.raw.unlock(py);
         }
     }
 
@@ -97,21 +97,17 @@ impl Locking for RLock {
         If this was the last lock that the thread held, an interrupt that was deferred is raised now,\n\
         after the lock is free.";
 
-    fn waitable(&self) -> &dyn Waitable {
-        self
-    }
-
     #[inline(always)]
     fn try_lock(&self, me: Me<'_>) -> bool {
         if self.owner.load(Relaxed) == me.number() {
             self.depth.store(self.depth.load(Relaxed) + 1, Relaxed);
             return true;
         }
-        self.raw.try_lock()
+        self.raw.try_lock(me.py())
     }
 
-    fn lock_with(&self, wait: &Wait) -> Result<(), WaitError> {
-        self.raw.lock_with(wait)
+    fn wait(&self, py: Python<'_>, deadline: Option<Instant>) -> PyResult<Option<()>> {
+        self.raw.wait(py, self, deadline)
     }
 
     #[inline(always)]
@@ -126,7 +122,7 @@ impl Locking for RLock {
     fn give_at_once(&self, me: Me<'_>) -> bool {
         let mine = self.owner.load(Relaxed) == me.number() && me.unhold_newest(self.key());
         if mine {
-            self.take_away_one();
+            self.take_away_one(me.py());
         }
         mine
     }
@@ -137,7 +133,7 @@ impl Locking for RLock {
             return Err(runtime_error(NOT_OWNED));
         }
         let unheld = me.unhold(self.key());
-        self.take_away_one();
+        self.take_away_one(py);
         if unheld == Unheld::Last { me.deliver_after_release() } else { Ok(()) }
     }
 }
@@ -154,14 +150,12 @@ impl Yielding for RLock {
         let count = self.depth.load(Relaxed);
         self.disown();
         let holds = delivery::me(py).lift(self.key());
-        self.raw.unlock();
+        self.raw.unlock(py);
         Ok(Given { count, holds })
     }
 
     fn take_back(&self, py: Python<'_>, given: Given) {
-        if !self.raw.try_lock() {
-            insist(py, self, |wait| self.raw.lock_with(wait));
-        }
+        self.raw.insist(py, self);
         let me = delivery::me(py);
         self.own(me, given.count);
         me.restore(self.key(), given.count, given.holds);
@@ -185,7 +179,7 @@ impl RLock {
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
-            raw: RawLock::new(),
+            raw: GilLock::default(),
             owner: AtomicU64::new(0),
             ident: AtomicU64::new(0),
             depth: AtomicU32::new(0),

@@ -5,17 +5,17 @@
 
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Instant;
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use quell::wait::{Wait, WaitError};
 
 use super::awaiting::{self, Operation};
 use super::call::{self, Method, Obj, Parameters, answer, none, this, throw, truth};
 use super::locking::{self, Locking};
-use super::wait::{Patience, Waitable};
+use super::wait::{Patience, Waitable, block};
 use crate::delivery::want::{Kind, What};
 use crate::delivery::{self, Me, Unheld};
 
@@ -125,17 +125,13 @@ impl Locking for Semaphore {
         Give n permits back, or add them, and let as many waiting threads go on. Any thread may do so.\n\n\
         ValueError if n is less than 1, or if a BoundedSemaphore would have more permits than at first.";
 
-    fn waitable(&self) -> &dyn Waitable {
-        self
-    }
-
     #[inline(always)]
     fn try_lock(&self, _me: Me<'_>) -> bool {
         self.raw.try_acquire().map(quell::Permit::forget).is_some()
     }
 
-    fn lock_with(&self, wait: &Wait) -> Result<(), WaitError> {
-        self.raw.acquire_with(wait).map(quell::Permit::forget)
+    fn wait(&self, py: Python<'_>, deadline: Option<Instant>) -> PyResult<Option<()>> {
+        block(py, self, deadline, |wait| self.raw.acquire_with(wait).map(quell::Permit::forget))
     }
 
     #[inline(always)]

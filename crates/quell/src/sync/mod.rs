@@ -10,7 +10,8 @@
 //! | [`Barrier`] | wait for each other |
 //!
 //! [`Lock`] and [`RLock`] own their data and give it out through guards. [`RawLock`] and [`RawRLock`] are the same
-//! without data, for embedders whose language brings its own idea of ownership. All can be made in a constant, stand in a
+//! without data, for embedders whose language brings its own idea of ownership; [`InnerLock`] is for one whose objects are used under
+//! a lock of the interpreter's. All can be made in a constant, stand in a
 //! `static`, and wait without allocating.
 //!
 //! # The forms of a wait
@@ -52,6 +53,7 @@ mod condition;
 mod event;
 mod guard;
 mod holder;
+mod inner_lock;
 mod lock;
 mod raw_lock;
 mod raw_rlock;
@@ -65,6 +67,7 @@ pub use condition::Condition;
 pub use event::Event;
 pub use guard::Guard;
 pub use holder::{ByTask, ByThread};
+pub use inner_lock::{InnerLock, Outside};
 pub use lock::{Lock, LockGuard, MappedLockGuard};
 pub use raw_lock::RawLock;
 pub use raw_rlock::{NotOwner, RawRLock};

@@ -43,6 +43,9 @@
 //! The fast path then expects a word that there never is, and so goes the slow way; the release finds more to the word
 //! than `LOCKED`, and goes the slow way too. With detection off, nobody writes a number, and who takes the lock clears
 //! one that was left over. A task has no number, and neither have locks that were taken while detection was off.
+//!
+//! **Alone.** Where something else keeps every other thread from the word, a plain store does for the first two transitions: that is
+//! [`InnerLock`](super::InnerLock), which says when.
 
 use super::{RawRLock, turn};
 use crate::deadlock::{HOLDER_BITS, Kind, What, free_word, number, released, took, want};
@@ -195,6 +198,31 @@ impl RawLock {
         // which keeps the pair together.
         if self.queue.word.fetch_sub(LOCKED, Release) != LOCKED {
             self.unlock_slow();
+        }
+    }
+
+    /// [`try_lock`](Self::try_lock) while no other thread can change the word: see [`InnerLock`](super::InnerLock).
+    #[inline(always)]
+    #[track_caller]
+    pub(super) fn try_lock_alone(&self) -> bool {
+        let word = &self.queue.word;
+        // Relaxed, as the store: whoever was here before is ordered by what keeps the others away.
+        if word.load(Relaxed) == free_word() {
+            word.store(LOCKED, Relaxed);
+            return true;
+        }
+        self.try_lock()
+    }
+
+    /// [`unlock`](Self::unlock) while no other thread can change the word.
+    #[inline(always)]
+    pub(super) fn unlock_alone(&self) {
+        let word = &self.queue.word;
+        // Relaxed: as above.
+        if word.load(Relaxed) == LOCKED {
+            word.store(0, Relaxed);
+        } else {
+            self.unlock();
         }
     }
 

@@ -11,6 +11,7 @@ mod condition;
 mod deadlines;
 mod deadlock;
 mod ends;
+mod inner_lock;
 mod interrupt;
 mod models;
 mod park;

@@ -34,7 +34,7 @@ use crate::delivery;
 use crate::delivery::gil_cell::GilCell;
 use crate::primitives::condition::Condition;
 use crate::primitives::lock::Lock;
-use crate::primitives::wait::{Patience, Waitable, block, insist};
+use crate::primitives::wait::{Patience, Waitable};
 use crate::primitives::waiters::{Ended, Occasion, Place, Wakes};
 
 /// Which of the methods that keep the items a class defines itself.
@@ -438,18 +438,19 @@ impl<'a, T> Turn<'a, T> {
 }
 
 /// A wait with the mutex released.
-struct Releasing<'a> {
+struct Releasing<'a, 'py> {
+    py: Python<'py>,
     condition: &'a Condition,
     mutex: &'a Lock,
 }
 
-impl Occasion for Releasing<'_> {
+impl Occasion for Releasing<'_, '_> {
     fn object(&self) -> &dyn Waitable {
         self.condition
     }
 
     fn joined(&mut self) -> PyResult<()> {
-        self.mutex.raw.unlock();
+        self.mutex.raw.unlock(self.py);
         Ok(())
     }
 }
@@ -466,8 +467,8 @@ impl<'a, 'py> Section<'a, 'py> {
     /// Takes the mutex. An interruption point where it blocks.
     fn enter(slf: &'a Bound<'py, Queue>, open: &'a Open) -> PyResult<Self> {
         let (py, lock) = (slf.py(), open.mutex.get());
-        if !lock.raw.try_lock() {
-            block(py, lock, None, |wait| lock.raw.lock_with(wait))?;
+        if !lock.raw.try_lock(py) {
+            lock.raw.wait(py, lock, None)?;
         }
         Ok(Self::begin(slf, open))
     }
@@ -508,10 +509,8 @@ impl<'a, 'py> Section<'a, 'py> {
         let patience = deadline.map_or(Patience::Forever, Patience::Until);
         let condition = condition.get();
         self.unhold();
-        let ended = condition.waiters.wait(py, patience, Releasing { condition, mutex });
-        if !mutex.raw.try_lock() {
-            insist(py, mutex, |wait| mutex.raw.lock_with(wait));
-        }
+        let ended = condition.waiters.wait(py, patience, Releasing { py, condition, mutex });
+        mutex.raw.insist(py, mutex);
         self.hold();
         match ended {
             Ended::Told(()) => Ok(true),
@@ -576,7 +575,7 @@ impl Drop for Section<'_, '_> {
         // Somebody who released the mutex behind our back has released it for us.
         let raw = &self.open.mutex.get().raw;
         if raw.is_locked() {
-            raw.unlock();
+            raw.unlock(self.slf.py());
         }
     }
 }

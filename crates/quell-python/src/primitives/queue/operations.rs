@@ -95,11 +95,11 @@ impl Operations for Bound<'_, Queue> {
         let append = container.bind(py).getattr(intern!(py, "append"))?;
         new.set_container(py, container);
         let raw = &new.mutex.clone_ref(py);
-        raw.get().raw.try_lock();
+        raw.get().raw.try_lock(py);
         let ours = this.open.set(Box::new(new)).is_ok();
         let open = this.open.get().expect("it is set, by whomever");
         let inherited = if ours { open.inherit(&append, this.lean.retire()) } else { Ok(()) };
-        raw.get().raw.unlock();
+        raw.get().raw.unlock(py);
         inherited.map(|()| &**open)
     }
 }

@@ -91,7 +91,7 @@ async fn until_done<'a, T>(
 ) -> PyResult<T> {
     let mut told: Option<Place<'a, ()>> = None;
     loop {
-        open.mutex.get().raw.lock_async().await;
+        open.mutex.get().raw.lock_as_task().await;
         let turn = attached(&look)?;
         if let Some(place) = told.take() {
             place.used();
