@@ -427,9 +427,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     results: dict[str, Any] = {}
     print(f"Python {platform.python_version()}, ns for one, medians of {options.reps}")
     print(f"{'':42}{'theirs':>10}{'ours':>10}{'ratio':>8}  goal")
-    for row in ROWS:
-        if not re.search(options.filter, row.name):
-            continue
+    rows = [row for row in ROWS if re.search(options.filter, row.name)]
+    if not rows:
+        raise SystemExit(f"no row's name matches {options.filter!r}")
+    for row in rows:
         try:
             works = row.make()
         except AttributeError as error:

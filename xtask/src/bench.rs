@@ -72,10 +72,11 @@ fn python(session: &mut Session, options: &BenchOptions) -> anyhow::Result<()> {
         command.arg(script("python_primitives.py"));
         command.args(["--filter", &pattern(options)]);
         let result = workspace::bench_results_of("python", &interpreter.tag);
-        match options.quick {
-            true => command.args(["--reps", "5", "--milliseconds", "0.5"]),
-            false => command.arg("--json").arg(&result),
-        };
+        if options.quick {
+            command.args(["--reps", "5", "--milliseconds", "0.5"]);
+        } else if options.rows.is_empty() {
+            command.arg("--json").arg(&result);
+        }
         if session.step(format!("{}: bench", interpreter.tag), Kind::Chore, LIMIT, command) {
             results.push(result);
         }
@@ -98,10 +99,11 @@ fn command(session: &mut Session, options: &BenchOptions) -> anyhow::Result<()> 
             command.arg("--binary").arg(binary);
         }
         let result = workspace::bench_results_of("run", &interpreter.tag);
-        match options.quick {
-            true => command.args(["--reps", "6"]),
-            false => command.arg("--json").arg(&result),
-        };
+        if options.quick {
+            command.args(["--reps", "6"]);
+        } else if options.rows.is_empty() {
+            command.arg("--json").arg(&result);
+        }
         if session.step(format!("{}: bench", interpreter.tag), Kind::Chore, LIMIT, command) {
             results.push(result);
         }
