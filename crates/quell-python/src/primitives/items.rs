@@ -2,14 +2,13 @@
 //!
 //! No operation leaves anything half done: a `get` that was interrupted took no item, and one that took an item returns it,
 //! whatever is pending. The core keeps the items, the count of unfinished tasks and the flag of the shut-down under
-//! one short lock that no Python code ever runs under.
+//! one short lock that no Python code ever runs under; and while nobody waits, the GIL does for it ([`InnerQueue`]).
 
 use std::num::NonZeroUsize;
 
 use pyo3::prelude::*;
-use quell::queue::{GetError, PutError};
+use quell::queue::{Fifo, GetError, InnerQueue, Lifo, PutError};
 use quell::wait::{Wait, WaitError};
-use quell::{LifoQueue, Queue};
 
 use super::call::Obj;
 use super::queue::Refusal;
@@ -18,7 +17,13 @@ use crate::delivery::want::{Kind, What};
 
 type Item = Py<PyAny>;
 
-/// A queue of the core, of whatever kind. `put_with`, `get_with` and `join_with` are called without the GIL.
+/// First in, first out.
+pub(in crate::primitives) type FifoItems = InnerQueue<Item, Fifo>;
+/// Last in, first out.
+pub(in crate::primitives) type LifoItems = InnerQueue<Item, Lifo>;
+
+/// A queue of the core, of whatever kind. `put_with`, `get_with` and `join_with` are called without the GIL, by a thread that has gone
+/// [`outside`]; everything else attached.
 pub(in crate::primitives) trait Items: Waitable {
     fn try_put(&self, item: Item) -> Result<(), (Item, Refusal)>;
     fn try_get(&self) -> Result<Item, Refusal>;
@@ -32,14 +37,25 @@ pub(in crate::primitives) trait Items: Waitable {
     fn shutdown(&self, immediate: bool);
     fn is_shut_down(&self) -> bool;
     fn visit(&self, f: &mut dyn FnMut(&Item));
+    fn go_outside(&self);
+    fn come_back(&self);
+}
+
+/// Waits for something at `items`, in `wait`, which gives the GIL up.
+pub(in crate::primitives) fn outside<T>(items: &dyn Items, wait: impl FnOnce() -> T) -> T {
+    items.go_outside();
+    let ended = wait();
+    items.come_back();
+    ended
 }
 
 macro_rules! items {
     ($($Kind:ident),*) => {$(
-        impl Items for $Kind<Item> {
+        impl Items for $Kind {
             #[inline(always)]
             fn try_put(&self, item: Item) -> Result<(), (Item, Refusal)> {
-                $Kind::try_put(self, item).map_err(|error| match error {
+                // SAFETY: attached, as this is called.
+                unsafe { self.try_put(item) }.map_err(|error| match error {
                     PutError::ShutDown(item) => (item, Refusal::ShutDown),
                     other => (other.into_item(), Refusal::Full),
                 })
@@ -47,56 +63,77 @@ macro_rules! items {
 
             #[inline(always)]
             fn try_get(&self) -> Result<Item, Refusal> {
-                $Kind::try_get(self).map_err(|error| match error {
+                // SAFETY: as above.
+                unsafe { self.try_get() }.map_err(|error| match error {
                     GetError::ShutDown => Refusal::ShutDown,
                     _ => Refusal::Empty,
                 })
             }
 
             fn put_with(&self, item: Item, wait: &Wait) -> Result<(), PutError<Item>> {
-                $Kind::put_with(self, item, wait)
+                // SAFETY: outside, as this is called.
+                unsafe { self.whole() }.put_with(item, wait)
             }
 
             fn get_with(&self, wait: &Wait) -> Result<Item, GetError> {
-                $Kind::get_with(self, wait)
+                // SAFETY: as above.
+                unsafe { self.whole() }.get_with(wait)
             }
 
             fn join_with(&self, wait: &Wait) -> Result<(), WaitError> {
-                $Kind::join_with(self, wait)
+                // SAFETY: as above.
+                unsafe { self.whole() }.join_with(wait)
             }
 
             fn task_done(&self) -> bool {
-                $Kind::task_done(self).is_ok()
+                // SAFETY: attached, as this is called.
+                unsafe { self.whole() }.task_done().is_ok()
             }
 
             fn len(&self) -> usize {
-                $Kind::len(self)
+                // SAFETY: as above.
+                unsafe { self.whole() }.len()
             }
 
             fn unfinished(&self) -> usize {
-                $Kind::unfinished(self)
+                // SAFETY: as above.
+                unsafe { self.whole() }.unfinished()
             }
 
             fn set_capacity(&self, capacity: Option<NonZeroUsize>) {
-                $Kind::set_capacity(self, capacity);
+                // SAFETY: as above.
+                unsafe { self.whole() }.set_capacity(capacity);
             }
 
             fn shutdown(&self, immediate: bool) {
-                $Kind::shutdown(self, immediate);
+                // SAFETY: as above.
+                unsafe { self.whole() }.shutdown(immediate);
             }
 
             fn is_shut_down(&self) -> bool {
-                $Kind::is_shut_down(self)
+                // SAFETY: as above.
+                unsafe { self.whole() }.is_shut_down()
             }
 
             fn visit(&self, f: &mut dyn FnMut(&Item)) {
-                $Kind::visit(self, f);
+                // SAFETY: as above.
+                unsafe { self.whole() }.visit(f);
+            }
+
+            fn go_outside(&self) {
+                // SAFETY: as above.
+                unsafe { InnerQueue::go_outside(self) };
+            }
+
+            fn come_back(&self) {
+                // SAFETY: as above; the counterpart.
+                unsafe { InnerQueue::come_back(self) };
             }
         }
     )*};
 }
 
-items!(Queue, LifoQueue);
+items!(FifoItems, LifoItems);
 
 /// Puts into `queue`, whose items these are, waiting for room. What comes back is the item, and why it was not put.
 #[cold]
@@ -113,22 +150,24 @@ pub(in crate::primitives) fn put_slow(
     }
     let mut slot = Some(item);
     let what = What::object(Kind::Queue, queue);
-    let put = block_for(py, items, what, patience.deadline(), |wait| {
-        let Some(item) = slot.take() else { return Ok(false) };
-        let error = match items.put_with(item, wait) {
-            Ok(()) => return Ok(true),
-            Err(error) => error,
-        };
-        let (back, result) = match error {
-            PutError::ShutDown(back) => (back, Ok(false)),
-            PutError::Full(back) | PutError::TimedOut(back) => (back, Err(WaitError::TimedOut)),
-            PutError::Signalled(back) => (back, Err(WaitError::Signalled)),
-            PutError::Interrupted(back, interrupted) => {
-                (back, Err(WaitError::Interrupted(interrupted)))
-            }
-        };
-        slot = Some(back);
-        result
+    let put = outside(items, || {
+        block_for(py, items, what, patience.deadline(), |wait| {
+            let Some(item) = slot.take() else { return Ok(false) };
+            let error = match items.put_with(item, wait) {
+                Ok(()) => return Ok(true),
+                Err(error) => error,
+            };
+            let (back, result) = match error {
+                PutError::ShutDown(back) => (back, Ok(false)),
+                PutError::Full(back) | PutError::TimedOut(back) => (back, Err(WaitError::TimedOut)),
+                PutError::Signalled(back) => (back, Err(WaitError::Signalled)),
+                PutError::Interrupted(back, interrupted) => {
+                    (back, Err(WaitError::Interrupted(interrupted)))
+                }
+            };
+            slot = Some(back);
+            result
+        })
     })?;
     Ok(match (put, slot) {
         (Some(false), Some(item)) => Err((item, Refusal::ShutDown)),
@@ -150,12 +189,14 @@ pub(in crate::primitives) fn get_slow(
         return Ok(Err(Refusal::Empty));
     }
     let what = What::object(Kind::Queue, queue);
-    let got = block_for(py, items, what, patience.deadline(), |wait| match items.get_with(wait) {
-        Ok(item) => Ok(Ok(item)),
-        Err(GetError::ShutDown) => Ok(Err(Refusal::ShutDown)),
-        Err(GetError::Empty | GetError::TimedOut) => Err(WaitError::TimedOut),
-        Err(GetError::Signalled) => Err(WaitError::Signalled),
-        Err(GetError::Interrupted(interrupted)) => Err(WaitError::Interrupted(interrupted)),
+    let got = outside(items, || {
+        block_for(py, items, what, patience.deadline(), |wait| match items.get_with(wait) {
+            Ok(item) => Ok(Ok(item)),
+            Err(GetError::ShutDown) => Ok(Err(Refusal::ShutDown)),
+            Err(GetError::Empty | GetError::TimedOut) => Err(WaitError::TimedOut),
+            Err(GetError::Signalled) => Err(WaitError::Signalled),
+            Err(GetError::Interrupted(interrupted)) => Err(WaitError::Interrupted(interrupted)),
+        })
     })?;
     Ok(got.unwrap_or(Err(Refusal::Empty)))
 }

@@ -10,7 +10,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 
 use super::awaiting::Operation;
 use super::call::{self, Method, Obj, Parameters, none, this, throw};
-use super::items::{Items, get_slow};
+use super::items::{FifoItems, Items, get_slow};
 use super::queue::get_arguments;
 use super::wait::Patience;
 
@@ -21,7 +21,7 @@ use super::wait::Patience;
 /// it, and the interrupt stays pending.
 #[pyclass(frozen, subclass, weakref, module = "quell", name = "SimpleQueue")]
 pub struct SimpleQueue {
-    items: quell::Queue<Py<PyAny>>,
+    items: FifoItems,
 }
 
 #[pymethods]
@@ -39,7 +39,7 @@ impl SimpleQueue {
         if given && cls.is(cls.py().get_type::<Self>()) {
             return Err(PyTypeError::new_err("SimpleQueue() takes no arguments"));
         }
-        Ok(Self { items: quell::Queue::unbounded() })
+        Ok(Self { items: FifoItems::unbounded() })
     }
 
     #[classmethod]
@@ -52,12 +52,12 @@ impl SimpleQueue {
 
     /// How many items are in the queue. Out of date as soon as it is known.
     fn qsize(&self) -> usize {
-        self.items.len()
+        Items::len(&self.items)
     }
 
     /// Whether the queue has no items. Out of date as soon as it is known.
     fn empty(&self) -> bool {
-        self.items.is_empty()
+        Items::len(&self.items) == 0
     }
 
     /// Put an item into the queue: the same as put().
@@ -76,7 +76,8 @@ impl SimpleQueue {
     fn get_async(slf: &Bound<'_, Self>) -> PyResult<Py<Operation>> {
         let queue = slf.clone().unbind();
         Operation::new(slf.py(), "get_async", async move {
-            let got = queue.get().items.get_async().await;
+            // SAFETY: an operation is polled and dropped attached.
+            let got = unsafe { queue.get().items.whole() }.get_async().await;
             // Nobody can shut it down.
             got.map_err(|error| PyRuntimeError::new_err(error.to_string()))
         })
@@ -89,7 +90,7 @@ impl SimpleQueue {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let mut result = Ok(());
         // Nobody runs Python code or asks for the GIL under the queue's lock, so this waits for a few instructions at most.
-        self.items.visit(|item| {
+        Items::visit(&self.items, &mut |item| {
             if result.is_ok() {
                 result = visit.call(item);
             }
@@ -98,7 +99,7 @@ impl SimpleQueue {
     }
 
     fn __clear__(&self) {
-        while self.items.try_get().is_ok() {}
+        while Items::try_get(&self.items).is_ok() {}
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use quell::queue::{Fifo, InnerQueue, Lifo};
 use quell::wait::{Wait, WaitError};
 
 use super::awake::Vigil;
@@ -56,24 +57,26 @@ waitable!(quell::RawLock, quell::RawRLock, quell::Semaphore, quell::Event, quell
 
 macro_rules! waitable_queue {
     ($($Kind:ident),*) => {
-        $(impl Waitable for quell::$Kind<Py<PyAny>> {
+        $(impl Waitable for InnerQueue<Py<PyAny>, $Kind> {
             fn forget_waiters_after_fork(&self) {
-                quell::$Kind::forget_waiters_after_fork(self);
+                // SAFETY: called by the thread that forked, attached, as the two below.
+                unsafe { self.whole() }.forget_waiters_after_fork();
             }
 
             fn hold_for_fork(&self) {
-                quell::$Kind::hold_for_fork(self);
+                // SAFETY: as above.
+                unsafe { self.whole() }.hold_for_fork();
             }
 
             unsafe fn release_after_fork(&self) {
-                // SAFETY: the caller's promise.
-                unsafe { quell::$Kind::release_after_fork(self) };
+                // SAFETY: as above, and the caller's promise.
+                unsafe { self.whole().release_after_fork() };
             }
         })*
     };
 }
 
-waitable_queue!(Queue, LifoQueue);
+waitable_queue!(Fifo, Lifo);
 
 /// Its waiters are the core's own business.
 impl Waitable for quell::Receipt {

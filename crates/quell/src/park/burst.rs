@@ -90,21 +90,38 @@ mod modelled {
     use crate::park::RawShort;
 
     /// The lock alone. Nobody stays away.
-    pub(super) struct RawBurst(RawShort);
+    pub(super) struct RawBurst {
+        raw: RawShort,
+        /// Stands for the value: loom checks that its uses, with the lock and without, come one after the other.
+        #[cfg(quell_loom)]
+        value: loom::cell::UnsafeCell<()>,
+    }
 
     impl RawBurst {
         pub(super) fn new(_burst: u32) -> RawBurst {
-            RawBurst(RawShort::new())
+            RawBurst {
+                raw: RawShort::new(),
+                #[cfg(quell_loom)]
+                value: loom::cell::UnsafeCell::new(()),
+            }
         }
 
         pub(super) fn set_burst(&self, _burst: u32) {}
 
         pub(super) fn lock(&self) {
-            self.0.lock();
+            self.raw.lock();
+            self.use_value();
         }
 
         pub(super) fn unlock(&self) {
-            self.0.unlock();
+            self.use_value();
+            self.raw.unlock();
+        }
+
+        /// The value is used now.
+        pub(super) fn use_value(&self) {
+            #[cfg(quell_loom)]
+            self.value.with_mut(|_| ());
         }
     }
 }
@@ -138,6 +155,19 @@ impl<T> Burst<T> {
     pub(crate) fn lock(&self) -> BurstGuard<'_, T> {
         self.raw.lock();
         BurstGuard { burst: self }
+    }
+
+    /// The value, without the lock.
+    ///
+    /// # Safety
+    /// No other thread takes the lock, or has it, as long as the value is used; and this thread has no guard.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref, reason = "as a guard would be, for whoever is alone")]
+    pub(crate) unsafe fn alone(&self) -> &mut T {
+        #[cfg(any(quell_loom, quell_shuttle))]
+        self.raw.use_value();
+        // SAFETY: as the caller promises.
+        unsafe { &mut *self.value.get() }
     }
 
     /// Takes the lock if it is free. For fork, after which it may be held by nobody.

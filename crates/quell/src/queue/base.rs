@@ -146,6 +146,26 @@ impl<T, K: Kind<T>> QueueOf<T, K> {
         state.push(item).map_err(|item| (item, state))
     }
 
+    /// What [`put_fast`](Self::put_fast) does, without the lock. The item, if it is not so.
+    ///
+    /// # Safety
+    /// No other thread uses the queue meanwhile.
+    #[inline(always)]
+    pub(super) unsafe fn put_alone(&self, item: T) -> Result<(), T> {
+        // SAFETY: as the caller promises; used up here.
+        unsafe { self.state.alone() }.push(item)
+    }
+
+    /// What [`get_fast`](Self::get_fast) does, without the lock. None, if it is not so.
+    ///
+    /// # Safety
+    /// No other thread uses the queue meanwhile.
+    #[inline(always)]
+    pub(super) unsafe fn get_alone(&self) -> Option<T> {
+        // SAFETY: as the caller promises; used up here.
+        unsafe { self.state.alone() }.pop()
+    }
+
     #[cold]
     #[inline(never)]
     fn put_slow(&self, item: T, state: Held<'_, T, K>, wait: &Wait) -> Result<(), PutError<T>> {

@@ -33,6 +33,17 @@ impl<T, K: Kind<T>> Guarded<T, K> {
         }
     }
 
+    /// What is under the lock, without it. The note stays as it is: whoever comes to look at it comes with the lock first.
+    ///
+    /// # Safety
+    /// No other thread uses the queue as long as this is used.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref, reason = "as a lock's guard would be, for whoever is alone")]
+    pub(super) unsafe fn alone(&self) -> &mut State<T, K> {
+        // SAFETY: as the caller promises.
+        unsafe { self.state.alone() }
+    }
+
     #[inline(always)]
     pub(super) fn lock(&self) -> Held<'_, T, K> {
         Held { state: self.state.lock(), note: &self.note }

@@ -117,6 +117,7 @@ mod done;
 mod entry;
 mod error;
 mod held;
+mod inner;
 mod iter;
 mod kind;
 mod line;
@@ -128,6 +129,7 @@ mod wait;
 
 pub use base::QueueOf;
 pub use error::{GetError, PutError, ShutDown, TaskDoneError};
+pub use inner::InnerQueue;
 pub use iter::{IntoIter, Iter, TryIter};
 #[cfg(not(any(quell_loom, quell_shuttle)))]
 pub(crate) use kind::Kind;

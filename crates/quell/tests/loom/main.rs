@@ -12,6 +12,7 @@ mod deadlines;
 mod deadlock;
 mod ends;
 mod inner_lock;
+mod inner_queue;
 mod interrupt;
 mod models;
 mod park;

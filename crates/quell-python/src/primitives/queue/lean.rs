@@ -3,9 +3,8 @@
 use std::num::NonZeroUsize;
 
 use pyo3::prelude::*;
-use quell::{LifoQueue, Queue};
 
-use crate::primitives::items::Items;
+use crate::primitives::items::{FifoItems, Items, LifoItems};
 
 /// In which order the items come out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,16 +16,16 @@ pub(super) enum Order {
 
 /// A queue of the core. None for items that are ordered by Python's `<`, which must not run under the core's locks.
 pub(super) enum Lean {
-    Fifo(Queue<Py<PyAny>>),
-    Lifo(LifoQueue<Py<PyAny>>),
+    Fifo(FifoItems),
+    Lifo(LifoItems),
     None,
 }
 
 impl Lean {
     pub(super) fn new(order: Order) -> Self {
         match order {
-            Order::Fifo => Self::Fifo(Queue::unbounded()),
-            Order::Lifo => Self::Lifo(LifoQueue::unbounded()),
+            Order::Fifo => Self::Fifo(FifoItems::unbounded()),
+            Order::Lifo => Self::Lifo(LifoItems::unbounded()),
             Order::Priority => Self::None,
         }
     }

@@ -28,7 +28,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use super::awaiting::Operation;
 use super::call;
 use super::condition::Condition;
-use super::items::Items;
+use super::items::{Items, outside};
 use super::lock::Lock;
 use super::wait::{Patience, block_for};
 use crate::delivery::want::{Kind, What};
@@ -298,7 +298,9 @@ impl Queue {
         let this = slf.get();
         if let Body::Lean(items) = this.body() {
             let what = What::object(Kind::Queue, slf.as_ptr());
-            block_for(slf.py(), items, what, None, |wait| items.join_with(wait))?;
+            outside(items, || {
+                block_for(slf.py(), items, what, None, |wait| items.join_with(wait))
+            })?;
         }
         // It may have been opened meanwhile, and then nothing was done.
         this.open.get().map_or(Ok(()), |open| open.join(slf))

@@ -14,8 +14,10 @@ pub(super) fn put(slf: &Bound<'_, Queue>, item: Py<PyAny>) -> PyResult<Py<Operat
     let queue = slf.clone().unbind();
     Operation::new(slf.py(), "put_async", async move {
         let put = match &queue.get().lean {
-            Lean::Fifo(items) => items.put_async(item).await,
-            Lean::Lifo(items) => items.put_async(item).await,
+            // SAFETY: an operation is polled and dropped attached.
+            Lean::Fifo(items) => unsafe { items.whole() }.put_async(item).await,
+            // SAFETY: an operation is polled and dropped attached.
+            Lean::Lifo(items) => unsafe { items.whole() }.put_async(item).await,
             Lean::None => Err(PutError::ShutDown(item)),
         };
         match put {
@@ -30,8 +32,10 @@ pub(super) fn get(slf: &Bound<'_, Queue>) -> PyResult<Py<Operation>> {
     let queue = slf.clone().unbind();
     Operation::new(slf.py(), "get_async", async move {
         let got = match &queue.get().lean {
-            Lean::Fifo(items) => items.get_async().await,
-            Lean::Lifo(items) => items.get_async().await,
+            // SAFETY: an operation is polled and dropped attached.
+            Lean::Fifo(items) => unsafe { items.whole() }.get_async().await,
+            // SAFETY: an operation is polled and dropped attached.
+            Lean::Lifo(items) => unsafe { items.whole() }.get_async().await,
             Lean::None => Err(GetError::ShutDown),
         };
         match got {
@@ -46,8 +50,10 @@ pub(super) fn join(slf: &Bound<'_, Queue>) -> PyResult<Py<Operation>> {
     Operation::new(slf.py(), "join_async", async move {
         if let Body::Lean(_) = queue.get().body() {
             match &queue.get().lean {
-                Lean::Fifo(items) => items.join_async().await,
-                Lean::Lifo(items) => items.join_async().await,
+                // SAFETY: an operation is polled and dropped attached.
+                Lean::Fifo(items) => unsafe { items.whole() }.join_async().await,
+                // SAFETY: an operation is polled and dropped attached.
+                Lean::Lifo(items) => unsafe { items.whole() }.join_async().await,
                 Lean::None => {}
             }
         }
