@@ -100,6 +100,15 @@ def nothing_stays_held() -> Iterator[None]:
         assert not held_here(), "the test has left these held"
 
 
+@pytest.fixture(autouse=True)
+def nobody_is_traced() -> Iterator[None]:
+    """CPython's own tests of 3.11 leave a trace function to the threads that are started later."""
+    before = threading.gettrace()
+    yield
+    if threading.gettrace() is not before:
+        threading.settrace(before)  # type: ignore[arg-type]  # None is no trace function
+
+
 @pytest.fixture
 def start() -> Iterator[Callable[[Callable[[], object]], Worker]]:
     """Starts threads, and ends those that are left after the test."""

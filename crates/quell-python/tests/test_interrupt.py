@@ -227,11 +227,20 @@ def test_a_signal_handler_does_not_lengthen_a_timeout():
 
 
 def test_keyboard_interrupt_ends_a_wait_of_the_main_thread():
-    me = threading.main_thread()
-    sender = threading.Timer(0.05, lambda: signal.pthread_kill(me.ident, signal.SIGINT))
+    me, got = threading.main_thread(), threading.Event()
+
+    def send():
+        # One that comes in the last moment before the wait is noticed with the next: see "Limits".
+        pause = 0.05
+        while not got.wait(pause):
+            signal.pthread_kill(me.ident, signal.SIGINT)
+            pause = 5
+
+    sender = threading.Thread(target=send)
     sender.start()
     with pytest.raises(KeyboardInterrupt):
         quell.Queue().get()
+    got.set()
     sender.join()
 
 
