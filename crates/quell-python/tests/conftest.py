@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import signal
 import threading
 import time
 import traceback
@@ -98,6 +99,13 @@ def nothing_stays_held() -> Iterator[None]:
         # By what only the collector finds.
         gc.collect()
         assert not held_here(), "the test has left these held"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c_is_heard() -> None:
+    """Also in a job that a shell has started in the background, with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
