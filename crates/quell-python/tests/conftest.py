@@ -4,10 +4,10 @@ import faulthandler
 import gc
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
-import signal
 import threading
 import time
 import traceback
