@@ -206,16 +206,19 @@ def nothing() -> None:
 
 
 class Middle:
-    """The part of a case that is to be whole, or in which the interrupt is to come: it tells when it has begun, and whether it
-    has ended."""
+    """The part of a case that is to be whole, or that is to be cut: it tells when it has begun, goes on until the interrupt has been
+    sent, and for some time after that, and tells whether it has ended."""
 
     def __init__(self) -> None:
         self.entered = threading.Event()
+        self.sent = False
         self.whole = False
 
-    def run(self, rounds: int = 4000) -> None:
+    def run(self) -> None:
         self.begin()
-        for i in range(rounds):
+        while not self.sent:
+            pass
+        for i in range(4000):
             i + 1
         self.end()
 
@@ -224,6 +227,15 @@ class Middle:
 
     def end(self) -> None:
         self.whole = True
+
+    def interrupt(self, worker: Worker, exc: type[BaseException], **options: bool) -> None:
+        """Interrupts the thread that runs the case, in the middle, and waits for its end."""
+        assert self.entered.wait(PATIENCE)
+        delivery = quell.interrupt(worker, exc, **options)
+        self.sent = True
+        worker.done()
+        assert isinstance(worker.error, exc), worker.error
+        assert delivery.state == "delivered"
 
 
 def spin_until(condition: Callable[[], object]) -> None:

@@ -15,6 +15,7 @@ import readline
 import socket
 import sqlite3
 import sys
+import threading
 import warnings
 import weakref
 from collections.abc import Callable
@@ -190,17 +191,19 @@ def a_finally_clause(go, log):
 
 
 def collect_with_callback(go, log):
-    """Not a place of its own: callbacks of the collector are the process's."""
-    on = [True]
+    """Not a place of its own: callbacks of the collector are the process's. While another thread collects, or is in a callback of
+    its own collection, nobody else can: then it is tried again."""
+    on, me = [True], threading.get_ident()
 
     def told(phase, info):
-        if on and phase == "start":
+        if on and phase == "start" and threading.get_ident() == me:
             on.clear()
             inside(go, log)
 
     gc.callbacks.append(told)
     try:
-        gc.collect(0)
+        while on:
+            gc.collect(0)
     finally:
         gc.callbacks.remove(told)
 
