@@ -2,7 +2,9 @@
 
 import gc
 import pickle
+import random
 import re
+import sys
 import threading
 import weakref
 
@@ -271,6 +273,23 @@ def test_enter_and_exit_are_methods_like_any_other(ours, theirs):
             wrong()
     assert lock.acquire(False)
     lock.release()
+
+
+def test_more_bound_methods_than_the_pool_has_are_in_use_at_once():
+    locks = [quell.RLock() for _ in range(2)]
+    references = [sys.getrefcount(lock) for lock in locks]
+    for _ in range(3):
+        methods = [locks[n % 2].__enter__ for n in range(2000)]
+        assert len({id(method) for method in methods}) == 2000
+        assert all(method.__self__ is locks[n % 2] for n, method in enumerate(methods))
+        random.Random(1).shuffle(methods)
+        assert all(method() is True for method in methods[::100])
+        while methods:
+            del methods[len(methods) // 2 :]
+        for n in range(2):
+            while locks[n]._is_owned():
+                locks[n].__exit__(None, None, None)
+        assert [sys.getrefcount(lock) for lock in locks] == references
 
 
 def test_a_subclass_that_refers_to_its_own_method_is_collected():

@@ -24,17 +24,23 @@ impl ThreadState {
     /// The calling thread's own. The GIL must be held.
     #[inline(always)]
     pub(crate) fn current() -> Self {
-        // The call asks for a variable of the thread in another library, which takes three times as long.
         // SAFETY: every caller in this crate holds the GIL, so there is a current thread state.
+        Self::current_at_once().unwrap_or_else(|| Self(unsafe { ffi::PyThreadState_Get() }))
+    }
+
+    /// The same where it is found without a call, which asks for a variable of the thread in another library, and takes three times as
+    /// long. None: it must be made.
+    #[inline(always)]
+    pub(crate) fn current_at_once() -> Option<Self> {
         #[cfg(Py_3_12)]
-        let state = gil::holder().unwrap_or_else(|| unsafe { ffi::PyThreadState_Get() });
-        // The same, without the call: CPython 3.11 keeps it in one place for all threads.
-        // SAFETY: as above, at the verified offset.
+        let state = gil::holder();
+        // CPython 3.11 keeps it in one place for all threads.
+        // SAFETY: at the verified offset.
         #[cfg(not(Py_3_12))]
-        let state = unsafe { read(layout::runtime() as *const u8, layout::RT_CURRENT) };
-        // SAFETY: as above.
-        debug_assert_eq!(state, unsafe { ffi::PyThreadState_Get() });
-        Self(state)
+        let state = Some(unsafe { read(layout::runtime() as *const u8, layout::RT_CURRENT) });
+        // SAFETY: as in `current`.
+        debug_assert!(state.is_none_or(|state| state == unsafe { ffi::PyThreadState_Get() }));
+        state.map(Self)
     }
 
     /// The pointer itself, for the public API.

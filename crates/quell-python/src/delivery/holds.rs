@@ -11,6 +11,8 @@
 //! A hold remembers where its acquire stands in which frame, which is cheap; what that means in the frame's code is found out
 //! when somebody asks, by the code's [guards](super::gate::Points::guarded).
 
+use std::cell::UnsafeCell;
+
 use pyo3::prelude::*;
 
 use super::gate::Points;
@@ -71,6 +73,112 @@ impl Hold {
     }
 }
 
+/// What a release meant for the holds of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unheld {
+    /// The thread holds nothing now.
+    Last,
+    /// It holds other locks still, or the same one again.
+    NotLast,
+    /// The thread does not hold this lock: another thread acquired it.
+    NotMine,
+}
+
+/// The holds of a thread, the oldest first. Guarded by the GIL.
+#[derive(Default)]
+pub(super) struct Holds(UnsafeCell<Vec<Hold>>);
+
+// SAFETY: each method has a `Python`, so the accesses of different threads are ordered by the GIL.
+unsafe impl Sync for Holds {}
+
+impl Holds {
+    /// The only way to the list. Not a `GilCell`, which would be asked twice each time whether somebody is using it: nobody is, as long as `f`
+    /// is a few lines of this file about the list, which call nothing else.
+    #[inline(always)]
+    fn with<R>(&self, _py: Python<'_>, f: impl FnOnce(&mut Vec<Hold>) -> R) -> R {
+        // SAFETY: with the GIL, and not from inside another `f`: the only reference there is.
+        f(unsafe { &mut *self.0.get() })
+    }
+
+    /// One more, of the calling thread, whose state this is.
+    #[inline]
+    pub(super) fn begin(&self, py: Python<'_>, key: *const (), thread: ThreadState) {
+        if !self.begin_at_once(py, key, thread) {
+            self.begin_slow(py, key, thread);
+        }
+    }
+
+    /// The same where it takes no memory. False: nothing was done.
+    #[inline(always)]
+    pub(super) fn begin_at_once(
+        &self,
+        py: Python<'_>,
+        key: *const (),
+        thread: ThreadState,
+    ) -> bool {
+        self.with(py, |all| {
+            let count = all.len();
+            let Some(place) = all.spare_capacity_mut().first_mut() else { return false };
+            // Made in its place, not on the stack and copied.
+            place.write(Hold::here(key, thread));
+            // SAFETY: one more is initialised.
+            unsafe { all.set_len(count + 1) };
+            true
+        })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_slow(&self, py: Python<'_>, key: *const (), thread: ThreadState) {
+        let hold = Hold::here(key, thread);
+        self.with(py, |all| all.push(hold));
+    }
+
+    /// Ends the one of this lock if it is the newest. False: it is not, and nothing was done.
+    #[inline(always)]
+    pub(super) fn end_newest(&self, py: Python<'_>, key: *const ()) -> bool {
+        self.with(py, |all| all.pop_if(|hold| hold.key == key).is_some())
+    }
+
+    /// Ends the newest one of this lock.
+    #[inline]
+    pub(super) fn end(&self, py: Python<'_>, key: *const ()) -> Unheld {
+        self.with(py, |all| {
+            // Nearly always the last one.
+            if all.pop_if(|hold| hold.key == key).is_none() {
+                let Some(at) = all.iter().rposition(|hold| hold.key == key) else {
+                    return Unheld::NotMine;
+                };
+                all.remove(at);
+            }
+            if all.is_empty() { Unheld::Last } else { Unheld::NotLast }
+        })
+    }
+
+    /// Ends those of this lock for a while.
+    pub(super) fn lift(&self, py: Python<'_>, key: *const ()) -> Vec<Hold> {
+        self.with(py, |all| all.extract_if(.., |hold| hold.key == key).collect())
+    }
+
+    /// Puts back what was lifted.
+    pub(super) fn put_down(&self, py: Python<'_>, holds: Vec<Hold>) {
+        self.with(py, |all| all.extend(holds));
+    }
+
+    pub(super) fn all(&self, py: Python<'_>) -> Vec<Hold> {
+        self.with(py, |all| all.clone())
+    }
+
+    pub(super) fn has(&self, py: Python<'_>, key: *const ()) -> bool {
+        self.with(py, |all| all.iter().any(|hold| hold.key == key))
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self, py: Python<'_>) -> bool {
+        self.with(py, |all| all.is_empty())
+    }
+}
+
 /// Whether what the call acquires that a frame is at is given back by a `with` or a `try` in the frame's own code.
 pub(crate) fn is_guarded(py: Python<'_>, frame: Frame) -> bool {
     let Some(code) = frame.code() else { return false };
@@ -80,20 +188,20 @@ pub(crate) fn is_guarded(py: Python<'_>, frame: Frame) -> bool {
 
 /// Whether every hold of the calling thread, whose record this is, is covered where the thread is now.
 pub(super) fn covered(py: Python<'_>, record: &Record) -> PyResult<bool> {
-    record.state(py, |s| {
-        if s.holds.is_empty() {
-            return Ok(true);
+    let holds = record.held();
+    if holds.is_empty(py) {
+        return Ok(true);
+    }
+    let Some(top) = ThreadState::current().top() else { return Ok(false) };
+    let holds = holds.all(py);
+    let mut calls = Vec::with_capacity(holds.len());
+    for hold in &holds {
+        match hold.covered_by(py, top)? {
+            // Twice by the same call, in a loop or because the function was called again: the clause after it gives
+            // back what came last.
+            Some(call) if !calls.contains(&call) => calls.push(call),
+            _ => return Ok(false),
         }
-        let Some(top) = ThreadState::current().top() else { return Ok(false) };
-        let mut calls = Vec::with_capacity(s.holds.len());
-        for hold in &s.holds {
-            match hold.covered_by(py, top)? {
-                // Twice by the same call, in a loop or because the function was called again: the clause after it gives
-                // back what came last.
-                Some(call) if !calls.contains(&call) => calls.push(call),
-                _ => return Ok(false),
-            }
-        }
-        Ok(true)
-    })
+    }
+    Ok(true)
 }

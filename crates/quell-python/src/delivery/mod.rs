@@ -49,11 +49,11 @@ use quell::{Interrupted, Receipt};
 
 use swallow::Swallowed;
 
-pub use holds::Hold;
 pub(crate) use holds::is_guarded;
+pub use holds::{Hold, Unheld};
 pub use knock::Knock;
 pub use reason::Admit;
-pub use record::{Unheld, current_thread};
+pub use record::current_thread;
 pub(crate) use signal::main_ident;
 pub use target::{Target, main_target, target_by_ident, targets};
 
@@ -269,7 +269,7 @@ pub fn me(py: Python<'_>) -> Me<'_> {
 /// Makes nothing, and fails in no way.
 #[inline(always)]
 pub fn me_undisturbed(py: Python<'_>) -> Option<Me<'_>> {
-    let thread = ThreadState::current();
+    let thread = ThreadState::current_at_once()?;
     let record = Record::of_latest(py, thread)?;
     (!record.thread().has_pending()).then_some(Me { py, thread, record })
 }
@@ -278,6 +278,12 @@ pub fn me_undisturbed(py: Python<'_>) -> Option<Me<'_>> {
 #[inline(always)]
 pub fn my_number() -> u64 {
     ThreadState::current().id()
+}
+
+/// The same where it is found without a call. None: it must be made.
+#[inline(always)]
+pub fn my_number_at_once() -> Option<u64> {
+    ThreadState::current_at_once().map(ThreadState::id)
 }
 
 impl<'py> Me<'py> {
@@ -323,13 +329,19 @@ impl<'py> Me<'py> {
     /// See [`hold`].
     #[inline(always)]
     pub fn hold(self, key: *const ()) {
-        self.record.hold(self.py, key, self.thread);
+        self.record.held().begin(self.py, key, self.thread);
+    }
+
+    /// The same where it takes no memory. False: nothing was done.
+    #[inline(always)]
+    pub fn hold_at_once(self, key: *const ()) -> bool {
+        self.record.held().begin_at_once(self.py, key, self.thread)
     }
 
     /// Ends the holds of the lock `key`, for [`restore`](Self::restore) to bring back: the same ones, in whose `with`
     /// statements a condition waits.
     pub fn lift(self, key: *const ()) -> Vec<Hold> {
-        self.record.lift(self.py, key)
+        self.record.held().lift(self.py, key)
     }
 
     /// Brings back what was lifted, or holds the lock `key`, which was acquired `count` times, anew if the thread did not.
@@ -339,19 +351,19 @@ impl<'py> Me<'py> {
                 self.hold(key);
             }
         }
-        self.record.put_down(self.py, holds);
+        self.record.held().put_down(self.py, holds);
     }
 
     /// Ends the hold of the lock `key` if the calling thread has acquired nothing since. False: it has, or has no such hold.
     #[inline(always)]
     pub fn unhold_newest(self, key: *const ()) -> bool {
-        self.record.unhold_newest(self.py, key)
+        self.record.held().end_newest(self.py, key)
     }
 
     /// See [`unhold`].
     #[inline(always)]
     pub fn unhold(self, key: *const ()) -> Unheld {
-        self.record.unhold(self.py, key)
+        self.record.held().end(self.py, key)
     }
 }
 
@@ -469,14 +481,14 @@ pub fn hold(py: Python<'_>, key: *const ()) {
 /// Notes that the calling thread has released the lock `key`.
 #[inline]
 pub fn unhold(py: Python<'_>, key: *const ()) -> Unheld {
-    Record::current(py).unhold(py, key)
+    Record::current(py).held().end(py, key)
 }
 
 /// Notes that a lock was released, or has ceased to exist, that another thread than the calling one holds. False if none does.
 #[cold]
 pub fn unhold_foreign(py: Python<'_>, key: *const ()) -> bool {
     let Some(record) = record::holder(py, key) else { return false };
-    if record.unhold(py, key) == Unheld::Last && record.thread().has_pending() {
+    if record.held().end(py, key) == Unheld::Last && record.thread().has_pending() {
         // A failure to arm is made good by the driver.
         let _ = gate::arm(py, &record);
         driver::add(py, &record);

@@ -22,7 +22,7 @@ use quell::thread::Thread;
 use super::Options;
 use super::gate::{self, Arming};
 use super::gil_cell::GilCell;
-use super::holds::Hold;
+use super::holds::{Hold, Holds};
 use super::impersonate;
 use super::reason::Reason;
 use super::want::Want;
@@ -33,13 +33,13 @@ pub(crate) struct Record {
     thread: Thread,
     tstate_id: u64,
     ident: u64,
+    holds: Holds,
     state: GilCell<State>,
 }
 
 /// What the GIL guards of a record.
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) holds: Vec<Hold>,
     /// What it waits for, while it sleeps.
     pub(super) want: Option<Want>,
     /// It is asking somebody what to do about a deadlock.
@@ -80,13 +80,6 @@ thread_local! {
 
 /// The attribute that marks an exception as raised by quell, while it may still be swallowed.
 const MARK: &str = "__quell_serial__";
-
-/// Out of the way of [`Record::hold`].
-#[cold]
-#[inline(never)]
-fn push_more(holds: &mut Vec<Hold>, hold: Hold) {
-    holds.push(hold);
-}
 
 impl Record {
     /// The calling thread's record.
@@ -163,6 +156,7 @@ impl Record {
             thread,
             tstate_id: id,
             ident: ts.ident(),
+            holds: Holds::default(),
             state: GilCell::new(State { adopted: own, ..State::default() }),
         });
         sweep(py);
@@ -204,48 +198,14 @@ impl Record {
 
     // ---- holds
 
-    #[inline]
-    pub(super) fn hold(&self, py: Python<'_>, key: *const (), thread: ThreadState) {
-        let hold = Hold::here(key, thread);
-        self.state(py, |s| match s.holds.len() < s.holds.capacity() {
-            true => s.holds.push(hold),
-            false => push_more(&mut s.holds, hold),
-        });
-    }
-
-    /// Ends the holds of a lock for a while.
-    pub(super) fn lift(&self, py: Python<'_>, key: *const ()) -> Vec<Hold> {
-        self.state(py, |s| s.holds.extract_if(.., |hold| hold.key() == key).collect())
-    }
-
-    /// Puts back what was lifted.
-    pub(super) fn put_down(&self, py: Python<'_>, holds: Vec<Hold>) {
-        self.state(py, |s| s.holds.extend(holds));
-    }
-
-    #[inline]
-    pub(super) fn unhold(&self, py: Python<'_>, key: *const ()) -> Unheld {
-        self.state(py, |s| {
-            // Nearly always the last one.
-            if s.holds.pop_if(|hold| hold.key() == key).is_none() {
-                let Some(at) = s.holds.iter().rposition(|h| h.key() == key) else {
-                    return Unheld::NotMine;
-                };
-                s.holds.remove(at);
-            }
-            if s.holds.is_empty() { Unheld::Last } else { Unheld::NotLast }
-        })
-    }
-
-    /// Ends a hold if it is the newest. False: it is not, and nothing was done.
     #[inline(always)]
-    pub(super) fn unhold_newest(&self, py: Python<'_>, key: *const ()) -> bool {
-        self.state(py, |s| s.holds.pop_if(|hold| hold.key() == key).is_some())
+    pub(super) fn held(&self) -> &Holds {
+        &self.holds
     }
 
     /// The holds, the oldest first.
     pub(crate) fn holds(&self, py: Python<'_>) -> Vec<Hold> {
-        self.state(py, |s| s.holds.clone())
+        self.holds.all(py)
     }
 
     /// What the thread waits for, if it does. `f` runs no Python code, and drops no object.
@@ -344,17 +304,6 @@ pub(super) fn is_admitted(py: Python<'_>, interrupt: &Interrupt) -> bool {
     interrupt.downcast_ref::<Reason>().is_none_or(|reason| reason.is_admitted(py))
 }
 
-/// What a release meant for the holds of a thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unheld {
-    /// The thread holds nothing now.
-    Last,
-    /// It holds other locks still, or the same one again.
-    NotLast,
-    /// The thread does not hold this lock: another thread acquired it.
-    NotMine,
-}
-
 /// The core's handle of the calling Python thread.
 pub fn current_thread(py: Python<'_>) -> Thread {
     Record::current(py).thread.clone()
@@ -374,7 +323,7 @@ pub(crate) fn all(py: Python<'_>) -> Vec<Arc<Record>> {
 pub(super) fn holder(py: Python<'_>, key: *const ()) -> Option<Arc<Record>> {
     RECORDS.with(py, |records| {
         let mut all = records.as_ref()?.values();
-        all.find(|r| r.state(py, |s| s.holds.iter().any(|h| h.key() == key))).cloned()
+        all.find(|r| r.holds.has(py, key)).cloned()
     })
 }
 
@@ -389,7 +338,7 @@ fn sweep(py: Python<'_>) {
         }
         let living: HashSet<u64> = ThreadState::all().map(ThreadState::id).collect();
         let ended = |id: &u64, record: &mut Arc<Record>| {
-            let (adopted, holds) = record.state(py, |s| (s.adopted, !s.holds.is_empty()));
+            let (adopted, holds) = (record.state(py, |s| s.adopted), !record.holds.is_empty(py));
             let running = adopted && record.thread.is_alive();
             !running && !holds && !living.contains(id)
         };

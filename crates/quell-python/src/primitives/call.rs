@@ -63,11 +63,7 @@ pub(crate) fn object_behind(value: *const ()) -> Obj {
 #[inline(always)]
 pub(crate) unsafe fn none() -> Obj {
     // SAFETY: None lives for ever.
-    unsafe {
-        let none = ffi::Py_None();
-        ffi::Py_INCREF(none);
-        none
-    }
+    unsafe { immortal(ffi::Py_None()) }
 }
 
 /// A new reference to True or False.
@@ -77,11 +73,20 @@ pub(crate) unsafe fn none() -> Obj {
 #[inline(always)]
 pub(crate) unsafe fn boolean(value: bool) -> Obj {
     // SAFETY: both live for ever.
-    unsafe {
-        let object = if value { ffi::Py_True() } else { ffi::Py_False() };
-        ffi::Py_INCREF(object);
-        object
+    unsafe { immortal(if value { ffi::Py_True() } else { ffi::Py_False() }) }
+}
+
+/// A new reference to what lives for ever. From CPython 3.12 on it is not counted; where it is in other files, it is asked each time.
+///
+/// # Safety
+/// As [`none`], with None, True or False.
+#[inline(always)]
+unsafe fn immortal(object: Obj) -> Obj {
+    if cfg!(not(Py_3_12)) {
+        // SAFETY: the caller's promise.
+        unsafe { ffi::Py_INCREF(object) };
     }
+    object
 }
 
 /// Raises, as a `raise` statement would: an exception that is being handled becomes the context of this one.

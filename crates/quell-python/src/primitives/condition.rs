@@ -7,7 +7,7 @@
 
 use std::ffi::CStr;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 use std::time::Instant;
 
 use pyo3::exceptions::{PyDeprecationWarning, PyGeneratorExit, PyTypeError};
@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::awaiting::{self, Operation, attached};
-use super::bound::install_with;
+use super::bound::{self, Entry};
 use super::call::{self, Method, Obj, Parameters, answer, none, runtime_error, this, throw};
 use super::lock::Lock;
 use super::locking::{self, Given, Yielding};
@@ -76,7 +76,18 @@ enum Own {
 }
 
 impl Own {
+    /// Whether the calling thread has it, where that is found at once; false also where it is not.
     #[inline(always)]
+    fn is_surely_owned(self) -> bool {
+        // SAFETY: of exactly that class, and alive as long as it is kept.
+        unsafe {
+            match self {
+                Self::Lock(lock) => Yielding::is_owned(this::<Lock>(lock)),
+                Self::RLock(lock) => this::<RLock>(lock).is_surely_owned(),
+            }
+        }
+    }
+
     fn is_owned(self) -> bool {
         // SAFETY: of exactly that class, and alive as long as it is kept.
         unsafe {
@@ -88,33 +99,37 @@ impl Own {
     }
 }
 
-/// Where the lock of a condition stands that is one of ours: its address, and in the lowest bit its class. 0: it is none. Written
-/// and read with the GIL, together with what keeps it alive.
-struct OwnPlace(AtomicUsize);
+/// Where the lock of a condition stands that is one of ours: borrowed, null where it is another. Written and read with the GIL,
+/// together with what keeps it alive.
+#[derive(Default)]
+struct OwnPlace {
+    rlock: AtomicPtr<ffi::PyObject>,
+    lock: AtomicPtr<ffi::PyObject>,
+}
 
 impl OwnPlace {
-    const RLOCK: usize = 1;
-
     fn new(kept: Option<&Kept>) -> Self {
-        const { assert!(align_of::<ffi::PyObject>() > Self::RLOCK) };
-        Self(AtomicUsize::new(match kept.map(|kept| (kept.whose, kept.lock.as_ptr() as usize)) {
-            Some((Whose::Lock, lock)) => lock,
-            Some((Whose::RLock, lock)) => lock | Self::RLOCK,
-            _ => 0,
-        }))
+        let own = Self::default();
+        own.set(kept);
+        own
     }
 
     fn set(&self, kept: Option<&Kept>) {
-        self.0.store(Self::new(kept).0.into_inner(), Relaxed);
+        let of = |whose| {
+            kept.filter(|kept| kept.whose == whose).map_or(null_mut(), |kept| kept.lock.as_ptr())
+        };
+        self.rlock.store(of(Whose::RLock), Relaxed);
+        self.lock.store(of(Whose::Lock), Relaxed);
     }
 
     #[inline(always)]
     fn get(&self) -> Option<Own> {
-        match self.0.load(Relaxed) {
-            0 => None,
-            own if own & Self::RLOCK == 0 => Some(Own::Lock(own as Obj)),
-            own => Some(Own::RLock((own & !Self::RLOCK) as Obj)),
+        let rlock = self.rlock.load(Relaxed);
+        if !rlock.is_null() {
+            return Some(Own::RLock(rlock));
         }
+        let lock = self.lock.load(Relaxed);
+        (!lock.is_null()).then_some(Own::Lock(lock))
     }
 }
 
@@ -613,26 +628,32 @@ unsafe extern "C" fn release(slf: Obj, _: Obj) -> Obj {
     }
 }
 
-/// `Condition.__enter__()`: the lock's.
-unsafe extern "C" fn enter(slf: Obj, args: *mut Obj, count: isize) -> Obj {
-    // SAFETY: as for `acquire`.
-    unsafe {
-        match this::<Condition>(slf).own.get() {
-            Some(Own::Lock(lock)) => locking::enter::<Lock>(lock, args, count),
-            Some(Own::RLock(lock)) => locking::enter::<RLock>(lock, args, count),
-            None => on_foreign(slf, "__enter__", args, count),
+/// The lock's own.
+impl Entry for Condition {
+    const ENTER: &CStr = <Lock as Entry>::ENTER;
+    const EXIT: &CStr = <Lock as Entry>::EXIT;
+
+    #[inline(always)]
+    unsafe fn enter(slf: Obj) -> Obj {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match this::<Condition>(slf).own.get() {
+                Some(Own::Lock(lock)) => <Lock as Entry>::enter(lock),
+                Some(Own::RLock(lock)) => <RLock as Entry>::enter(lock),
+                None => on_foreign(slf, "__enter__", null_mut(), 0),
+            }
         }
     }
-}
 
-/// `Condition.__exit__(*exc_info)`: the lock's.
-unsafe extern "C" fn exit(slf: Obj, args: *mut Obj, count: isize) -> Obj {
-    // SAFETY: as for `acquire`.
-    unsafe {
-        match this::<Condition>(slf).own.get() {
-            Some(Own::Lock(lock)) => locking::exit::<Lock>(lock, args, count),
-            Some(Own::RLock(lock)) => locking::exit::<RLock>(lock, args, count),
-            None => on_foreign(slf, "__exit__", args, count),
+    #[inline(always)]
+    unsafe fn exit(slf: Obj, args: *mut Obj, count: isize) -> Obj {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match this::<Condition>(slf).own.get() {
+                Some(Own::Lock(lock)) => <Lock as Entry>::exit(lock, args, count),
+                Some(Own::RLock(lock)) => <RLock as Entry>::exit(lock, args, count),
+                None => on_foreign(slf, "__exit__", args, count),
+            }
         }
     }
 }
@@ -693,7 +714,7 @@ unsafe extern "C" fn notify(slf: Obj, args: *const Obj, count: isize, keywords: 
         // Mostly nobody waits.
         if count == 0
             && keywords.is_null()
-            && condition.own.get().is_some_and(Own::is_owned)
+            && condition.own.get().is_some_and(Own::is_surely_owned)
             && condition.waiters.len(py) == 0
         {
             return none();
@@ -746,11 +767,6 @@ const METHODS: &[Method] = &[
     call::keywords(c"notify", notify, NOTIFY),
 ];
 
-const ENTER: Method =
-    call::positional(c"__enter__", enter, c"__enter__($self, /)\n--\n\nAcquire the lock.");
-const EXIT: Method =
-    call::positional(c"__exit__", exit, c"__exit__($self, /, *exc_info)\n--\n\nRelease the lock.");
-
 const WAIT: &CStr = c"wait($self, /, timeout=None)\n--\n\n\
     Release the lock, wait until notified, take the lock again as it was, and return True.\n\n\
     With a timeout in seconds, wait at most so long for the notification; False if there was none.\n\
@@ -765,5 +781,5 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     crate::lazy::add_class::<Condition>(module)?;
     call::install::<Condition>(py, METHODS)?;
-    install_with::<Condition>(py, [(&ENTER, enter), (&EXIT, exit)])
+    bound::install::<Condition, Condition>(py)
 }

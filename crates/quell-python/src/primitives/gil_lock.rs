@@ -20,6 +20,13 @@ impl GilLock {
         unsafe { self.0.try_lock() }
     }
 
+    /// Takes it if it is free and nobody waits for it. False also where it would take a look at more than that.
+    #[inline(always)]
+    pub(super) fn try_lock_at_once(&self, _py: Python<'_>) -> bool {
+        // SAFETY: as above.
+        unsafe { self.0.try_lock_at_once() }
+    }
+
     /// Frees it, which somebody has taken.
     #[inline(always)]
     pub(super) fn unlock(&self, _py: Python<'_>) {

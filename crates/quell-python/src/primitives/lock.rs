@@ -91,6 +91,18 @@ impl Locking for Lock {
     }
 
     #[inline(always)]
+    fn take_at_once(&self, me: Me<'_>) -> bool {
+        if !me.hold_at_once(self.key()) {
+            return false;
+        }
+        let taken = self.raw.try_lock_at_once(me.py());
+        if !taken {
+            me.unhold_newest(self.key());
+        }
+        taken
+    }
+
+    #[inline(always)]
     fn give_at_once(&self, me: Me<'_>) -> bool {
         // What a thread holds is locked; in the child of a fork it may have been made anew.
         let mine = self.raw.is_locked() && me.unhold_newest(self.key());

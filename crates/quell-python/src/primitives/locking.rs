@@ -9,11 +9,10 @@ use std::ffi::CStr;
 use std::time::Instant;
 
 use pyo3::PyClass;
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 
-use super::bound::install_with;
+use super::bound::{self, Entry};
 use super::call::{self, Method, Obj, Parameters, answer, boolean, none, this, throw};
 use super::wait::Patience;
 use crate::delivery::{self, Hold, Me};
@@ -37,6 +36,22 @@ pub(super) trait Locking: PyClass<Frozen = True> + Sync {
     #[inline(always)]
     fn entered(&self, me: Me<'_>) {
         self.acquired(me);
+    }
+
+    /// Takes it and notes that, by a few instructions. False: that would take more, and nothing was done.
+    #[inline(always)]
+    fn take_at_once(&self, me: Me<'_>) -> bool {
+        let taken = self.try_lock(me);
+        if taken {
+            self.acquired(me);
+        }
+        taken
+    }
+
+    /// The same for a `with` statement.
+    #[inline(always)]
+    fn enter_at_once(&self, me: Me<'_>) -> bool {
+        self.take_at_once(me)
     }
 
     /// Gives it back where it is the newest hold of the calling thread, in which nothing is pending. False: it is not so, and
@@ -70,23 +85,16 @@ pub(super) struct Given {
     pub(super) holds: Vec<Hold>,
 }
 
-/// Takes it where there is nothing in the way, for `noted`: [`Locking::acquired`] or [`Locking::entered`]. If not, nothing was
-/// done, and [`take`] finds out why.
+/// Takes it where there is nothing in the way. If not, nothing was done, and [`take`] finds out why.
 #[inline(always)]
-fn take_at_once<L: Locking>(lock: &L, py: Python<'_>, noted: fn(&L, Me<'_>)) -> bool {
-    match delivery::me_undisturbed(py) {
-        Some(me) if lock.try_lock(me) => {
-            noted(lock, me);
-            true
-        }
-        _ => false,
-    }
+fn take_at_once<L: Locking>(lock: &L, py: Python<'_>) -> bool {
+    delivery::me_undisturbed(py).is_some_and(|me| lock.take_at_once(me))
 }
 
-/// Enters it where there is nothing in the way.
+/// The same for a `with` statement.
 #[inline(always)]
 fn enter_at_once<L: Locking>(lock: &L, py: Python<'_>) -> bool {
-    take_at_once(lock, py, L::entered)
+    delivery::me_undisturbed(py).is_some_and(|me| lock.enter_at_once(me))
 }
 
 /// Gives it back where there is nothing in the way. If not, nothing was done, and [`Locking::give`] finds out why.
@@ -142,7 +150,7 @@ pub(super) fn take_with<L: Locking>(
 /// `acquire()`, without arguments.
 #[inline(always)]
 pub(super) fn take_plainly<L: Locking>(lock: &L, py: Python<'_>) -> PyResult<bool> {
-    if take_at_once(lock, py, L::acquired) { Ok(true) } else { take_forever(lock, py) }
+    if take_at_once(lock, py) { Ok(true) } else { take_forever(lock, py) }
 }
 
 #[cold]
@@ -197,12 +205,17 @@ pub(super) fn parameters(py: Python<'_>) -> &'static Parameters<2> {
 /// `release()`.
 pub(super) unsafe extern "C" fn release<L: Locking>(slf: Obj, _: Obj) -> Obj {
     // SAFETY: as for `acquire`.
+    unsafe { give_back::<L>(slf) }
+}
+
+/// # Safety
+/// As for [`acquire`].
+#[inline(always)]
+unsafe fn give_back<L: Locking>(slf: Obj) -> Obj {
+    // SAFETY: the caller's promise.
     unsafe {
         let (lock, py) = (this::<L>(slf), Python::assume_attached());
-        if give_at_once(lock, py) {
-            return none();
-        }
-        give::<L>(slf)
+        if give_at_once(lock, py) { none() } else { give::<L>(slf) }
     }
 }
 
@@ -223,21 +236,6 @@ unsafe fn give<L: Locking>(slf: Obj) -> Obj {
     }
 }
 
-/// `__enter__()`.
-pub(super) unsafe extern "C" fn enter<L: Locking>(slf: Obj, _: *mut Obj, count: isize) -> Obj {
-    // SAFETY: as for `acquire`.
-    unsafe {
-        if count != 0 {
-            return throw(PyTypeError::new_err("__enter__() takes no arguments"));
-        }
-        let (lock, py) = (this::<L>(slf), Python::assume_attached());
-        if enter_at_once(lock, py) {
-            return boolean(true);
-        }
-        enter_waiting::<L>(slf)
-    }
-}
-
 /// # Safety
 /// As for [`acquire`].
 #[cold]
@@ -252,10 +250,25 @@ unsafe fn enter_waiting<L: Locking>(slf: Obj) -> Obj {
     }
 }
 
-/// `__exit__(*exc_info)`.
-pub(super) unsafe extern "C" fn exit<L: Locking>(slf: Obj, _: *mut Obj, _: isize) -> Obj {
-    // SAFETY: as for `acquire`.
-    unsafe { release::<L>(slf, std::ptr::null_mut()) }
+/// How each of them is entered and left.
+impl<L: Locking> Entry for L {
+    const ENTER: &CStr = c"__enter__($self, /)\n--\n\nAcquire the lock.";
+    const EXIT: &CStr = c"__exit__($self, /, *exc_info)\n--\n\nRelease the lock.";
+
+    #[inline(always)]
+    unsafe fn enter(slf: Obj) -> Obj {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (lock, py) = (this::<L>(slf), Python::assume_attached());
+            if enter_at_once(lock, py) { boolean(true) } else { enter_waiting::<L>(slf) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn exit(slf: Obj, _: *mut Obj, _: isize) -> Obj {
+        // SAFETY: the caller's promise.
+        unsafe { give_back::<L>(slf) }
+    }
 }
 
 /// The methods of one class. Constants of their own: method definitions live for ever.
@@ -270,27 +283,12 @@ impl<L: Locking> Methods<L> {
         call::keywords(c"acquire_lock", acquire::<L>, c"Obsolete name of acquire()."),
         call::plain(c"release_lock", release::<L>, c"Obsolete name of release()."),
     ];
-    const ENTER: &'static Method = &call::positional(
-        c"__enter__",
-        enter::<L>,
-        c"__enter__($self, /)\n--\n\nAcquire the lock.",
-    );
-    const EXIT: &'static Method = &call::positional(
-        c"__exit__",
-        exit::<L>,
-        c"__exit__($self, /, *exc_info)\n--\n\nRelease the lock.",
-    );
 }
 
 /// Puts the methods on the class.
 pub(super) fn install<L: Locking>(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    install_entry::<L, L>(module.py())?;
+    bound::install::<L, L>(module.py())?;
     call::install::<L>(module.py(), Methods::<L>::ALL)
-}
-
-/// Puts `__enter__` and `__exit__` on `T`, which is `L` or a subclass of it.
-pub(super) fn install_entry<L: Locking, T: PyClass>(py: Python<'_>) -> PyResult<()> {
-    install_with::<T>(py, [(Methods::<L>::ENTER, enter::<L>), (Methods::<L>::EXIT, exit::<L>)])
 }
 
 /// Puts the obsolete names of `acquire` and `release` on the class too.

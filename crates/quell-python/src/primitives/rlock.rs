@@ -27,9 +27,9 @@ use crate::delivery::{self, Me, Unheld};
 #[pyclass(frozen, subclass, weakref, module = "quell", name = "RLock")]
 pub struct RLock {
     raw: GilLock,
-    // What follows is written by the owner between acquire and release, with the GIL; zero when free, and for the moment
-    // between the grant of the lock and the GIL.
-    /// The thread state of the owner, by its number.
+    // What follows is written by the owner between acquire and release, with the GIL.
+    /// The thread state of the owner, by its number. Zero when free, and for the moment between the grant of the lock and the GIL;
+    /// then the two below mean nothing.
     owner: AtomicU64,
     /// `threading.get_ident()` of the owner, for people to read.
     ident: AtomicU64,
@@ -64,12 +64,16 @@ impl RLock {
         }
     }
 
+    /// Whether the calling thread has it, where that is found at once; false also where it is not.
+    #[inline(always)]
+    pub(super) fn is_surely_owned(&self) -> bool {
+        delivery::my_number_at_once() == Some(self.owner.load(Relaxed))
+    }
+
     /// Makes nobody the owner.
     #[inline(always)]
     fn disown(&self) {
         self.owner.store(0, Relaxed);
-        self.ident.store(0, Relaxed);
-        self.depth.store(0, Relaxed);
     }
 }
 
@@ -116,6 +120,24 @@ impl Locking for RLock {
             self.own(me, 1);
         }
         me.hold(self.key());
+    }
+
+    #[inline(always)]
+    fn take_at_once(&self, me: Me<'_>) -> bool {
+        if !me.hold_at_once(self.key()) {
+            return false;
+        }
+        if self.owner.load(Relaxed) == me.number() {
+            self.depth.store(self.depth.load(Relaxed) + 1, Relaxed);
+            return true;
+        }
+        let taken = self.raw.try_lock_at_once(me.py());
+        if taken {
+            self.own(me, 1);
+        } else {
+            me.unhold_newest(self.key());
+        }
+        taken
     }
 
     #[inline(always)]
@@ -226,9 +248,10 @@ impl RLock {
 
     fn __repr__(slf: &Bound<'_, Self>) -> String {
         let this = slf.get();
-        let owner = this.ident.load(Relaxed);
-        let count = this.depth.load(Relaxed);
-        let state = if owner == 0 { "unlocked" } else { "locked" };
+        let (state, owner, count) = match this.owner.load(Relaxed) {
+            0 => ("unlocked", 0, 0),
+            _ => ("locked", this.ident.load(Relaxed), this.depth.load(Relaxed)),
+        };
         let name = super::type_name(slf);
         format!("<{state} {name} object owner={owner} count={count} at {:p}>", slf.as_ptr())
     }

@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::awaiting::{self, Operation};
+use super::bound;
 use super::call::{self, Method, Obj, Parameters, answer, none, this, throw, truth};
 use super::locking::{self, Locking};
 use super::wait::{Patience, Waitable, block};
@@ -141,6 +142,15 @@ impl Locking for Semaphore {
     fn entered(&self, me: Me<'_>) {
         self.entered.store(self.entered.load(Relaxed) + 1, Relaxed);
         me.hold(self.key());
+    }
+
+    #[inline(always)]
+    fn enter_at_once(&self, me: Me<'_>) -> bool {
+        let taken = self.try_lock(me);
+        if taken {
+            self.entered(me);
+        }
+        taken
     }
 
     /// By the exit of a `with` statement.
@@ -324,6 +334,6 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     call::install::<Semaphore>(py, METHODS)?;
     // Again: the interpreter is quicker with a method of the very class.
     call::install::<BoundedSemaphore>(py, METHODS)?;
-    locking::install_entry::<Semaphore, Semaphore>(py)?;
-    locking::install_entry::<Semaphore, BoundedSemaphore>(py)
+    bound::install::<Semaphore, Semaphore>(py)?;
+    bound::install::<BoundedSemaphore, Semaphore>(py)
 }

@@ -3,6 +3,7 @@
 //! The depth that counts is the core's, one per thread and kind. The objects have no state: there is one of each, which every
 //! call of the class returns, so that a `with` statement around a few instructions does not cost more than these.
 
+use std::ffi::CStr;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
@@ -11,8 +12,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::delivery;
-use crate::primitives::bound::install_with;
-use crate::primitives::call::{self, Method, Obj, none, throw};
+use crate::primitives::bound::{self, Entry};
+use crate::primitives::call::{self, Obj, none, throw};
 
 #[cold]
 fn not_inside(what: &str) -> PyErr {
@@ -80,47 +81,41 @@ macro_rules! region {
                 }
             }
 
-            pub(super) unsafe extern "C" fn enter(_slf: Obj, _: *mut Obj, count: isize) -> Obj {
-                // SAFETY: called by the method descriptor, attached, with an instance of the class.
-                unsafe {
-                    if count != 0 {
-                        return throw(PyTypeError::new_err("__enter__() takes no arguments"));
-                    }
+            impl Entry for $Class {
+                const ENTER: &CStr = c"__enter__($self, /)\n--\n\nEnter the region.";
+                const EXIT: &CStr = c"__exit__($self, /, *exc_info)\n--\n\n\
+                    Leave the region. Leaving the outermost one is an interruption point: what arrived inside\n\
+                    is raised.";
+
+                #[inline(always)]
+                unsafe fn enter(_slf: Obj) -> Obj {
                     $enter();
-                    none()
+                    // SAFETY: the caller's promise.
+                    unsafe { none() }
+                }
+
+                #[inline(always)]
+                unsafe fn exit(_slf: Obj, _: *mut Obj, _: isize) -> Obj {
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        if $depth() == 0 {
+                            return throw(not_inside($name));
+                        }
+                        $leave();
+                        match delivery::checkpoint(Python::assume_attached()) {
+                            Ok(()) => none(),
+                            Err(error) => throw(error),
+                        }
+                    }
                 }
             }
-
-            pub(super) unsafe extern "C" fn exit(_slf: Obj, _: *mut Obj, _: isize) -> Obj {
-                // SAFETY: as for `enter`.
-                unsafe {
-                    if $depth() == 0 {
-                        return throw(not_inside($name));
-                    }
-                    $leave();
-                    match delivery::checkpoint(Python::assume_attached()) {
-                        Ok(()) => none(),
-                        Err(error) => throw(error),
-                    }
-                }
-            }
-
-            const ENTER: Method =
-                call::positional(c"__enter__", enter, c"__enter__($self, /)\n--\n\nEnter the region.");
-            const EXIT: Method = call::positional(
-                c"__exit__",
-                exit,
-                c"__exit__($self, /, *exc_info)\n--\n\n\
-                  Leave the region. Leaving the outermost one is an interruption point: what arrived inside\n\
-                  is raised.",
-            );
 
             pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 let py = module.py();
                 crate::lazy::add_class::<$Class>(module)?;
                 OBJECT.store(Py::new(py, $Class)?.into_ptr(), Relaxed);
                 call::install_constructor::<$Class>(py, make);
-                install_with::<$Class>(py, [(&ENTER, enter), (&EXIT, exit)])
+                bound::install::<$Class, $Class>(py)
             }
         }
     };

@@ -1,5 +1,6 @@
 //! `quell.timeout`, the class: what people write, around a [`Scope`].
 
+use std::ffi::CStr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,8 +10,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use super::scope::{Limit, Phase, Scope, monotonic};
-use crate::primitives::bound::install_with;
-use crate::primitives::call::{self, Method, Obj, Parameters, none, this, throw};
+use crate::primitives::bound::{self, Entry};
+use crate::primitives::call::{self, Obj, Parameters, none, this, throw};
 
 /// How many partials and methods around a function are looked through.
 const DEEPEST: usize = 64;
@@ -174,36 +175,39 @@ fn refuse_suspendable(function: &Bound<'_, PyAny>) -> PyResult<()> {
     )))
 }
 
-/// `timeout.__enter__()`.
-unsafe extern "C" fn enter(slf: Obj, _: *mut Obj, count: isize) -> Obj {
-    // SAFETY: called by the method descriptor, attached, with an instance of timeout.
-    unsafe {
-        if count != 0 {
-            return throw(PyTypeError::new_err("__enter__() takes no arguments"));
-        }
-        match this::<Timeout>(slf).scope.enter(Python::assume_attached()) {
-            Ok(()) => {
-                ffi::Py_INCREF(slf);
-                slf
+impl Entry for Timeout {
+    const ENTER: &CStr = c"__enter__($self, /)\n--\n\nStart the clock.";
+    const EXIT: &CStr = c"__exit__($self, /, *exc_info)\n--\n\n\
+        Stop the clock; raise quell.Timeout if the block was ended by it.";
+
+    #[inline(always)]
+    unsafe fn enter(slf: Obj) -> Obj {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match this::<Timeout>(slf).scope.enter(Python::assume_attached()) {
+                Ok(()) => {
+                    ffi::Py_INCREF(slf);
+                    slf
+                }
+                Err(error) => throw(error),
             }
-            Err(error) => throw(error),
         }
     }
-}
 
-/// `timeout.__exit__(exc_type, exc_value, traceback)`.
-unsafe extern "C" fn exit(slf: Obj, args: *mut Obj, count: isize) -> Obj {
-    // SAFETY: called by the method descriptor, attached, with an instance of timeout and a call's arguments.
-    unsafe {
-        let py = Python::assume_attached();
-        let scope = &this::<Timeout>(slf).scope;
-        match scope.leave(py) {
-            Ok(false) => none(),
-            Ok(true) => {
-                let value = if count > 1 { *args.add(1) } else { ffi::Py_None() };
-                leave_fired(py, scope, &Bound::from_borrowed_ptr(py, value))
+    #[inline(always)]
+    unsafe fn exit(slf: Obj, args: *mut Obj, count: isize) -> Obj {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let py = Python::assume_attached();
+            let scope = &this::<Timeout>(slf).scope;
+            match scope.leave(py) {
+                Ok(false) => none(),
+                Ok(true) => {
+                    let value = if count > 1 { *args.add(1) } else { ffi::Py_None() };
+                    leave_fired(py, scope, &Bound::from_borrowed_ptr(py, value))
+                }
+                Err(error) => throw(error),
             }
-            Err(error) => throw(error),
         }
     }
 }
@@ -227,15 +231,6 @@ fn leave_fired(py: Python<'_>, scope: &Scope, value: &Bound<'_, PyAny>) -> Obj {
         }
     }
 }
-
-const ENTER: Method =
-    call::positional(c"__enter__", enter, c"__enter__($self, /)\n--\n\nStart the clock.");
-const EXIT: Method = call::positional(
-    c"__exit__",
-    exit,
-    c"__exit__($self, /, *exc_info)\n--\n\n\
-      Stop the clock; raise quell.Timeout if the block was ended by it.",
-);
 
 /// `timeout(seconds)`, called with one positional number: what is written most.
 unsafe extern "C" fn make(_class: Obj, args: *const Obj, count: usize, names: Obj) -> Obj {
@@ -278,6 +273,6 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     crate::lazy::add_class::<Timeout>(module)?;
     call::install_constructor::<Timeout>(py, make);
-    install_with::<Timeout>(py, [(&ENTER, enter), (&EXIT, exit)])?;
+    bound::install::<Timeout, Timeout>(py)?;
     module.add_function(wrap_pyfunction!(timeout_at, module)?)
 }

@@ -75,7 +75,18 @@ impl InnerLock {
     #[inline(always)]
     #[track_caller]
     pub unsafe fn try_lock(&self) -> bool {
-        if self.is_alone() { self.raw.try_lock_alone() } else { self.raw.try_lock() }
+        // SAFETY: the caller's promise.
+        unsafe { self.try_lock_at_once() || self.try_lock_slow() }
+    }
+
+    /// Takes the lock if it is free and nobody waits for it, by a few instructions. False also where it would have to look at more
+    /// than that: [`try_lock`](Self::try_lock) does. Does not block, and is no interruption point.
+    ///
+    /// # Safety
+    /// The calling thread has the outer lock.
+    #[inline(always)]
+    pub unsafe fn try_lock_at_once(&self) -> bool {
+        self.is_alone() && self.raw.try_lock_alone()
     }
 
     /// Frees the lock. Does not block, and is no interruption point.
@@ -87,11 +98,22 @@ impl InnerLock {
     /// The calling thread has the outer lock.
     #[inline(always)]
     pub unsafe fn unlock(&self) {
-        if self.is_alone() {
-            self.raw.unlock_alone();
-        } else {
-            self.raw.unlock();
+        if !(self.is_alone() && self.raw.unlock_alone()) {
+            self.unlock_slow();
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    fn try_lock_slow(&self) -> bool {
+        self.raw.try_lock()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unlock_slow(&self) {
+        self.raw.unlock();
     }
 
     /// Says that the calling thread is about to give the outer lock up, to wait for this one.

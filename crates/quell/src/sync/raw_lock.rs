@@ -201,29 +201,29 @@ impl RawLock {
         }
     }
 
-    /// [`try_lock`](Self::try_lock) while no other thread can change the word: see [`InnerLock`](super::InnerLock).
+    /// [`try_lock`](Self::try_lock) while no other thread can change the word: see [`InnerLock`](super::InnerLock). False: it is not
+    /// simply free.
     #[inline(always)]
-    #[track_caller]
     pub(super) fn try_lock_alone(&self) -> bool {
         let word = &self.queue.word;
         // Relaxed, as the store: whoever was here before is ordered by what keeps the others away.
-        if word.load(Relaxed) == free_word() {
+        let free = word.load(Relaxed) == free_word();
+        if free {
             word.store(LOCKED, Relaxed);
-            return true;
         }
-        self.try_lock()
+        free
     }
 
-    /// [`unlock`](Self::unlock) while no other thread can change the word.
+    /// [`unlock`](Self::unlock) while no other thread can change the word. False: it is not simply locked, and nothing was done.
     #[inline(always)]
-    pub(super) fn unlock_alone(&self) {
+    pub(super) fn unlock_alone(&self) -> bool {
         let word = &self.queue.word;
         // Relaxed: as above.
-        if word.load(Relaxed) == LOCKED {
+        let locked = word.load(Relaxed) == LOCKED;
+        if locked {
             word.store(0, Relaxed);
-        } else {
-            self.unlock();
         }
+        locked
     }
 
     /// Whether somebody holds it. Out of date as soon as it is known.
