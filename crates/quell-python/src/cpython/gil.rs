@@ -11,7 +11,6 @@
 //! runs none of quell: the module refuses to be loaded there, and a patched function looks at the interpreter first.
 
 use std::ffi::{c_int, c_ulong};
-use std::ptr::null_mut;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
 use pyo3::ffi;
@@ -36,8 +35,30 @@ struct Gil {
 /// The value of `locked` while somebody has it.
 const HELD: c_int = 1;
 
-/// The main interpreter's. Null: [`find`] was not called yet, or it is not where the known releases have it.
-static GIL: AtomicPtr<Gil> = AtomicPtr::new(null_mut());
+/// The main interpreter's. [`NONE`]: [`find`] was not called yet, or it is not where the known releases have it.
+static GIL: AtomicPtr<Gil> = AtomicPtr::new((&raw const NONE).cast_mut());
+
+/// One that nobody has ever had, so that who asks for the holder need not ask first whether there is a GIL.
+static NONE: Gil = Gil {
+    _switch_interval: 0,
+    last_holder: AtomicPtr::new((&raw const NOBODY).cast_mut().cast()),
+    locked: AtomicI32::new(0),
+    switches: AtomicUsize::new(0),
+    _condition: [0; size_of::<libc::pthread_cond_t>() / size_of::<usize>()],
+    mutex: AtomicI32::new(0),
+};
+
+/// The thread state of nobody, with a number that no thread has.
+#[repr(align(16))]
+struct Nobody(#[expect(dead_code, reason = "read by its address")] [u8; Nobody::SIZE]);
+
+impl Nobody {
+    const SIZE: usize = 512;
+    const NUMBER: u8 = u8::MAX;
+}
+
+static NOBODY: Nobody = Nobody([Nobody::NUMBER; Nobody::SIZE]);
+const _: () = assert!(layout::TS_ID + size_of::<u64>() <= Nobody::SIZE);
 
 /// Looks for it. Called once, attached to the main interpreter, before anything of quell's runs often.
 pub(crate) fn find(_py: Python<'_>) {
@@ -75,18 +96,30 @@ fn place() -> Option<usize> {
 }
 
 #[inline(always)]
-fn gil() -> Option<&'static Gil> {
+fn any() -> &'static Gil {
     // Relaxed: written once, with the GIL, before the calling thread took that.
-    // SAFETY: null, or inside the runtime record, which stays.
-    unsafe { GIL.load(Relaxed).as_ref() }
+    // SAFETY: `NONE`, or inside the runtime record, which stays.
+    unsafe { &*GIL.load(Relaxed) }
 }
 
-/// The thread state of the calling thread, which has the GIL. None, if that cannot be known.
+fn gil() -> Option<&'static Gil> {
+    let any = any();
+    (!std::ptr::eq(any, &raw const NONE)).then_some(any)
+}
+
+/// The thread state of the calling thread, which has the GIL. If that cannot be known, it [is nobody](is_nobody).
 #[cfg(Py_3_12)]
 #[inline(always)]
-pub(super) fn holder() -> Option<*mut ffi::PyThreadState> {
+pub(super) fn holder() -> *mut ffi::PyThreadState {
     // Relaxed: the calling thread has written it itself, when it took the GIL.
-    gil().map(|gil| gil.last_holder.load(Relaxed))
+    any().last_holder.load(Relaxed)
+}
+
+/// Whether it is no thread's state, but one of which only the number may be read, which is no thread's.
+#[cfg(Py_3_12)]
+#[inline(always)]
+pub(super) fn is_nobody(state: *mut ffi::PyThreadState) -> bool {
+    std::ptr::eq(state.cast(), &raw const NOBODY)
 }
 
 /// How often it has changed hands so far. None, if that cannot be known.

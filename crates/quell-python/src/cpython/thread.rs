@@ -24,23 +24,32 @@ impl ThreadState {
     /// The calling thread's own. The GIL must be held.
     #[inline(always)]
     pub(crate) fn current() -> Self {
-        // SAFETY: every caller in this crate holds the GIL, so there is a current thread state.
-        Self::current_at_once().unwrap_or_else(|| Self(unsafe { ffi::PyThreadState_Get() }))
+        let state = Self::current_or_nobody();
+        #[cfg(Py_3_12)]
+        if gil::is_nobody(state.0) {
+            // SAFETY: every caller in this crate holds the GIL, so there is a current thread state.
+            return Self(unsafe { ffi::PyThreadState_Get() });
+        }
+        state
     }
 
     /// The same where it is found without a call, which asks for a variable of the thread in another library, and takes three times as
-    /// long. None: it must be made.
+    /// long. Where it is not, a state of which only the number may be read, which is no thread's.
     #[inline(always)]
-    pub(crate) fn current_at_once() -> Option<Self> {
+    pub(crate) fn current_or_nobody() -> Self {
         #[cfg(Py_3_12)]
         let state = gil::holder();
         // CPython 3.11 keeps it in one place for all threads.
         // SAFETY: at the verified offset.
         #[cfg(not(Py_3_12))]
-        let state = Some(unsafe { read(layout::runtime() as *const u8, layout::RT_CURRENT) });
-        // SAFETY: as in `current`.
-        debug_assert!(state.is_none_or(|state| state == unsafe { ffi::PyThreadState_Get() }));
-        state.map(Self)
+        let state = unsafe { read(layout::runtime() as *const u8, layout::RT_CURRENT) };
+        #[cfg(Py_3_12)]
+        let known = !gil::is_nobody(state);
+        #[cfg(not(Py_3_12))]
+        let known = true;
+        // SAFETY: every caller in this crate holds the GIL.
+        debug_assert!(!known || state == unsafe { ffi::PyThreadState_Get() });
+        Self(state)
     }
 
     /// The pointer itself, for the public API.

@@ -269,7 +269,7 @@ pub fn me(py: Python<'_>) -> Me<'_> {
 /// Makes nothing, and fails in no way.
 #[inline(always)]
 pub fn me_undisturbed(py: Python<'_>) -> Option<Me<'_>> {
-    let thread = ThreadState::current_at_once()?;
+    let thread = ThreadState::current_or_nobody();
     let record = Record::of_latest(py, thread)?;
     (!record.thread().has_pending()).then_some(Me { py, thread, record })
 }
@@ -280,10 +280,10 @@ pub fn my_number() -> u64 {
     ThreadState::current().id()
 }
 
-/// The same where it is found without a call. None: it must be made.
+/// The same where it is found without a call; where it is not, the number of no thread.
 #[inline(always)]
-pub fn my_number_at_once() -> Option<u64> {
-    ThreadState::current_at_once().map(ThreadState::id)
+pub fn my_number_at_once() -> u64 {
+    ThreadState::current_or_nobody().id()
 }
 
 impl<'py> Me<'py> {

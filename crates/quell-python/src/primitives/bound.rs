@@ -108,7 +108,8 @@ unsafe extern "C" fn call_enter<E: Entry>(
 ) -> Obj {
     // SAFETY: called by the interpreter, attached, with a binding of this file, which it keeps during the call.
     unsafe {
-        if count(nargsf) != 0 || has_keywords(names) {
+        // One look, as a `with` statement calls it.
+        if nargsf | names as usize != 0 && (count(nargsf) != 0 || has_keywords(names)) {
             return no_arguments();
         }
         E::enter((*callee.cast::<Binding>()).slf)

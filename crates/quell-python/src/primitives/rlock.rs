@@ -67,7 +67,7 @@ impl RLock {
     /// Whether the calling thread has it, where that is found at once; false also where it is not.
     #[inline(always)]
     pub(super) fn is_surely_owned(&self) -> bool {
-        delivery::my_number_at_once() == Some(self.owner.load(Relaxed))
+        delivery::my_number_at_once() == self.owner.load(Relaxed)
     }
 
     /// Makes nobody the owner.
