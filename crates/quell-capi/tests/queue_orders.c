@@ -82,11 +82,15 @@ struct belt {
     atomic_int *seen;
     atomic_long next;
     atomic_bool stop;
+    /* The first interrupt was sent: nothing is put before. */
+    quell_event *begun;
     quell_thread *threads[4];
 };
 
 static void *puts_numbers(void *argument) {
     struct belt *belt = argument;
+    while (quell_event_wait(belt->begun, long_wait()) == QUELL_INTERRUPTED) {
+    }
     for (;;) {
         long at = atomic_fetch_add(&belt->next, 1);
         if (at >= belt->count)
@@ -117,8 +121,10 @@ static void *disturbs(void *argument) {
     struct belt *belt = argument;
     uint64_t random = 11;
     while (!atomic_load(&belt->stop)) {
-        if (interrupt_with(quell_thread_get_id(belt->threads[below(&random, 4)]), NULL, NULL) == QUELL_OK)
+        if (interrupt_with(quell_thread_get_id(belt->threads[below(&random, 4)]), NULL, NULL) == QUELL_OK) {
             belt->interrupted++;
+            CHECK_OK(quell_event_set(belt->begun));
+        }
         spin(below(&random, 2000));
     }
     return NULL;
@@ -127,7 +133,7 @@ static void *disturbs(void *argument) {
 static void no_item_is_lost_or_doubled(void) {
     atomic_long compared = 0;
     for (int order = 0; order < 2; order++) {
-        struct belt belt = {.count = stress(100000)};
+        struct belt belt = {.count = stress(100000), .begun = quell_event_new()};
         belt.queue =
             order ? quell_priority_queue_new(8, by_number, &compared, NULL) : quell_lifo_queue_new(8, NULL);
         belt.numbers = calloc((size_t)belt.count, sizeof *belt.numbers);
@@ -154,6 +160,7 @@ static void no_item_is_lost_or_doubled(void) {
         for (int i = 0; i < 4; i++)
             CHECK_OK(quell_thread_free(belt.threads[i]));
         CHECK_OK(quell_queue_free(belt.queue));
+        CHECK_OK(quell_event_free(belt.begun));
         free(belt.numbers);
         free(belt.seen);
     }

@@ -176,9 +176,10 @@ fn a_conversation_under_interrupts() {
 /// What a child has written is not lost when the wait for it is interrupted, again and again.
 #[test]
 fn output_survives_interrupts() {
-    let script = "for i in $(seq 300); do echo out $i; echo err $i >&2; done";
+    let script = "read go; for i in $(seq 300); do echo out $i; echo err $i >&2; done";
+    let (stdin, mut go) = std::io::pipe().unwrap();
     let mut command = Command::new("sh");
-    command.args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(["-c", script]).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     let target = thread::spawn(move || {
         let mut child = Child::spawn(&mut command).unwrap();
         let mut interrupted = 0;
@@ -192,6 +193,8 @@ fn output_survives_interrupts() {
     });
     let stop = Arc::new(AtomicBool::new(false));
     let disturber = disturber(3, 1, vec![target.thread().clone()], &stop, u64::MAX);
+    // The first interrupt was sent: it comes while there is something to wait for.
+    go.write_all(b"\n").unwrap();
     let (output, interrupted) = target.join().unwrap();
     stop.store(true, SeqCst);
     disturber.join().unwrap();

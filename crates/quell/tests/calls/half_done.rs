@@ -7,8 +7,8 @@ use quell::{CallError, Interrupt, Outcome, Wait, syscall, thread};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
+use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
 /// A stream through a pipe while interrupts fly at both ends: no byte is lost or read twice, and each interrupt is seen
@@ -19,7 +19,11 @@ fn no_byte_is_lost_or_read_twice() {
     let bytes = stress(1 << 20);
     let (reader, writer) = std::io::pipe().unwrap();
     let byte = |at: u64| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
+    // Nothing is written before the first interrupt was sent.
+    let go = Arc::new(Barrier::new(2));
+    let begins = Arc::clone(&go);
     let source = thread::spawn(move || {
+        begins.wait();
         let (mut sent, mut interrupted, mut random) = (0, 0, Random::new(5));
         while sent < bytes {
             let length = (1 + random.below(9000)).min(bytes - sent);
@@ -53,7 +57,8 @@ fn no_byte_is_lost_or_read_twice() {
         (interrupted, quell::current().withdraw_all() as u64)
     });
     let ends = [source.thread().clone(), sink.thread().clone()];
-    let (mut random, mut receipts) = (Random::new(7), Vec::new());
+    let (mut random, mut receipts) = (Random::new(7), vec![ends[0].interrupt(Interrupt::new(()))]);
+    go.wait();
     while ends.iter().any(quell::Thread::is_alive) {
         receipts.push(ends[random.below(2) as usize].interrupt(Interrupt::new(())));
         for _ in 0..random.below(5000) {

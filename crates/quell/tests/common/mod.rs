@@ -108,7 +108,7 @@ impl Sender {
 }
 
 /// Interrupts the threads at random, pausing at random, in bursts of up to `burst`, until `stop` or until it has sent
-/// `at_least`; says how many it sent.
+/// `at_least`; says how many it sent. Has sent one when this returns.
 pub(crate) fn disturber(
     seed: u64,
     burst: u64,
@@ -117,7 +117,8 @@ pub(crate) fn disturber(
     at_least: u64,
 ) -> JoinHandle<u64> {
     let stop = Arc::clone(stop);
-    thread::spawn(move || {
+    let (begun, begins) = std::sync::mpsc::channel();
+    let disturber = thread::spawn(move || {
         let mut random = Random::new(seed);
         let mut senders: Vec<_> = targets.into_iter().map(Sender::new).collect();
         let mut sent = 0;
@@ -127,6 +128,9 @@ pub(crate) fn disturber(
             for _ in 0..=random.below(burst) {
                 senders[at].send();
                 sent += 1;
+                if sent == 1 {
+                    begun.send(()).expect("somebody waits for it");
+                }
                 for _ in 0..random.below(200) {
                     std::hint::spin_loop();
                 }
@@ -135,5 +139,7 @@ pub(crate) fn disturber(
         let sent = senders.into_iter().map(Sender::finish).sum();
         stop.store(true, SeqCst);
         sent
-    })
+    });
+    begins.recv().expect("it sends at least one");
+    disturber
 }

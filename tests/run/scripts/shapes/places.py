@@ -171,15 +171,19 @@ def weakref_finalize() -> None:
 @place
 def collector_callback() -> None:
     watching = True
+    me = threading.get_ident()
 
     def callback(phase: str, info: dict[str, int]) -> None:
-        if watching and phase == "start":
+        nonlocal watching
+        if watching and threading.get_ident() == me and phase == "start":
+            watching = False
             sender.inside()
 
     gc.callbacks.append(callback)
     try:
-        gc.collect()
-        watching = False
+        # While another thread collects, this does nothing.
+        while watching:
+            gc.collect()
         for_ever()
     except Stop:
         caught()
