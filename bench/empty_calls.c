@@ -10,6 +10,8 @@
 typedef struct {
     PyObject_HEAD
     PyObject *item;
+    /* Of attributes; in classes that have room for it. */
+    PyObject *dict;
 } Box;
 
 static PyObject *nothing(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
@@ -30,6 +32,7 @@ static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
 static void drop_box(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     Py_XDECREF(((Box *)self)->item);
+    Py_XDECREF(((Box *)self)->dict);
     PyObject_Free(self);
     Py_DECREF(type);
 }
@@ -39,6 +42,19 @@ static void drop_box(PyObject *self) {
 
 static PyMethodDef empty_methods[] = {
     KEYWORDS("put", nothing), KEYWORDS("get", nothing), KEYWORDS("notify", nothing), {NULL},
+};
+
+/* With a dictionary, as CPython 3.11 makes one for each object that may have attributes, to know the methods of which it looks there. */
+static PyObject *make_box(PyTypeObject *type, PyObject *args, PyObject *names) {
+    Box *box = (Box *)PyType_GenericAlloc(type, 0);
+#if PY_VERSION_HEX < 0x030c0000
+    if (box && !(box->dict = PyDict_New())) Py_CLEAR(box);
+#endif
+    return (PyObject *)box;
+}
+
+static PyMemberDef box_members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(Box, dict), READONLY}, {NULL},
 };
 
 static PyMethodDef box_methods[] = {KEYWORDS("put", put), KEYWORDS("get", get), {NULL}};
@@ -64,50 +80,54 @@ static PyMemberDef nothing_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(Nothing, call), READONLY}, {NULL},
 };
 
-/* ---- the same, bound to the object, by bindings from a pool */
+/* ---- the same, bound to the object, by bindings that are a part of it */
 
-typedef struct Pool Pool;
-
-typedef struct Binding {
+typedef struct {
     PyObject_HEAD
     vectorcallfunc call;
     PyObject *self;
-    Pool *pool;
-    struct Binding *next;
 } Binding;
 
-struct Pool {
+typedef struct {
     PyObject_HEAD
-    Binding *free;
-};
+    Binding enter, exit;
+} Guard;
+
+/* Binds to the part of the object that is so far from its beginning. */
+typedef struct {
+    PyObject_HEAD
+    Py_ssize_t offset;
+} Binder;
 
 static PyTypeObject *binding_type;
 
-static PyObject *bind(PyObject *pool, PyObject *self, PyObject *type) {
-    Binding *binding = ((Pool *)pool)->free;
-    if (binding) {
-        ((Pool *)pool)->free = binding->next;
-        Py_INCREF(binding);
-    } else {
-        binding = PyObject_New(Binding, binding_type);
-        if (!binding) return NULL;
-        binding->call = call_nothing;
-        binding->pool = (Pool *)pool;
-    }
-    binding->self = Py_NewRef(self);
+static PyObject *bind(PyObject *binder, PyObject *self, PyObject *type) {
+    Binding *binding = (Binding *)((char *)self + ((Binder *)binder)->offset);
+    Py_SET_REFCNT((PyObject *)binding, 1);
+    Py_INCREF(self);
     return (PyObject *)binding;
 }
 
+/* Frees nothing: it stays where it is. */
 static void unbind(PyObject *self) {
-    Binding *binding = (Binding *)self;
-    binding->next = binding->pool->free;
-    binding->pool->free = binding;
-    Py_DECREF(binding->self);
+    Py_DECREF(((Binding *)self)->self);
 }
 
 static PyMemberDef binding_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(Binding, call), READONLY}, {NULL},
 };
+
+static PyObject *make_guard(PyTypeObject *type, PyObject *args, PyObject *names) {
+    Guard *guard = (Guard *)PyType_GenericAlloc(type, 0);
+    if (!guard) return NULL;
+    Binding *bindings[] = {&guard->enter, &guard->exit};
+    for (int i = 0; i < 2; i++) {
+        Py_SET_TYPE((PyObject *)bindings[i], binding_type);
+        bindings[i]->call = call_nothing;
+        bindings[i]->self = (PyObject *)guard;
+    }
+    return (PyObject *)guard;
+}
 
 /* ---- the module */
 
@@ -127,34 +147,44 @@ PyMODINIT_FUNC PyInit_empty_calls(void) {
     PyObject *module = PyModule_Create(&definition);
     PyType_Slot empty[] = {{Py_tp_methods, empty_methods}, {Py_tp_dealloc, drop}, {0}};
     PyType_Slot box[] = {{Py_tp_methods, box_methods}, {Py_tp_dealloc, drop_box}, {0}};
+    PyType_Slot attributes[] = {
+        {Py_tp_methods, box_methods}, {Py_tp_members, box_members}, {Py_tp_new, make_box},
+        {Py_tp_dealloc, drop_box}, {0},
+    };
     PyType_Slot callee[] = {
         {Py_tp_members, nothing_members}, {Py_tp_call, PyVectorcall_Call}, {Py_tp_dealloc, drop}, {0},
     };
-    PyType_Slot pool[] = {{Py_tp_descr_get, bind}, {Py_tp_dealloc, drop}, {0}};
+    PyType_Slot bound[] = {
+        {Py_tp_methods, empty_methods}, {Py_tp_new, make_guard}, {Py_tp_dealloc, drop}, {0},
+    };
+    PyType_Slot binder[] = {{Py_tp_descr_get, bind}, {Py_tp_dealloc, drop}, {0}};
     PyType_Slot binding[] = {
         {Py_tp_members, binding_members}, {Py_tp_call, PyVectorcall_Call}, {Py_tp_dealloc, unbind}, {0},
     };
     PyTypeObject *empty_type = make("empty_calls.Empty", sizeof(PyObject), 0, empty);
     PyTypeObject *unbound_type = make("empty_calls.Unbound", sizeof(PyObject), 0, empty);
-    PyTypeObject *pooled_type = make("empty_calls.Pooled", sizeof(PyObject), 0, empty);
+    PyTypeObject *bound_type = make("empty_calls.Bound", sizeof(Guard), 0, bound);
     PyTypeObject *box_type = make("empty_calls.Box", sizeof(Box), 0, box);
+    PyTypeObject *attributes_type = make("empty_calls.Attributes", sizeof(Box), 0, attributes);
     PyTypeObject *nothing_type =
         make("empty_calls.Nothing", sizeof(Nothing), Py_TPFLAGS_HAVE_VECTORCALL, callee);
-    PyTypeObject *pool_type = make("empty_calls.Pool", sizeof(Pool), 0, pool);
+    PyTypeObject *binder_type = make("empty_calls.Binder", sizeof(Binder), 0, binder);
     binding_type = make("empty_calls.Binding", sizeof(Binding), Py_TPFLAGS_HAVE_VECTORCALL, binding);
-    if (!module || !empty_type || !unbound_type || !pooled_type || !box_type || !nothing_type
-        || !pool_type || !binding_type) {
+    if (!module || !empty_type || !unbound_type || !bound_type || !box_type || !attributes_type || !nothing_type
+        || !binder_type || !binding_type) {
         return NULL;
     }
     Nothing *callable = PyObject_New(Nothing, nothing_type);
-    Pool *enter = PyObject_New(Pool, pool_type), *exit = PyObject_New(Pool, pool_type);
+    Binder *enter = PyObject_New(Binder, binder_type), *exit = PyObject_New(Binder, binder_type);
     if (!callable || !enter || !exit) return NULL;
     callable->call = call_nothing;
-    enter->free = exit->free = NULL;
+    enter->offset = offsetof(Guard, enter);
+    exit->offset = offsetof(Guard, exit);
     if (guard(unbound_type, (PyObject *)callable, (PyObject *)callable)
-        || guard(pooled_type, (PyObject *)enter, (PyObject *)exit)
+        || guard(bound_type, (PyObject *)enter, (PyObject *)exit)
         || PyModule_AddType(module, empty_type) || PyModule_AddType(module, unbound_type)
-        || PyModule_AddType(module, pooled_type) || PyModule_AddType(module, box_type)) {
+        || PyModule_AddType(module, bound_type) || PyModule_AddType(module, box_type)
+        || PyModule_AddType(module, attributes_type)) {
         return NULL;
     }
     return module;

@@ -47,7 +47,11 @@ class Operation:
         return works
 
 
-QUEUE = {"two calls that do nothing": "Empty", "the same, one item is kept": "Box"}
+QUEUE = {
+    "two calls that do nothing": "Empty",
+    "the same, one item is kept": "Box",
+    "the same, and there is room for attributes": "Attributes",
+}
 OPERATIONS = [
     Operation("Queue", "o.put(x)\no.get()", 50, QUEUE),
     Operation("LifoQueue", "o.put(x)\no.get()", 50, QUEUE),
@@ -57,7 +61,7 @@ OPERATIONS = [
         8,
         {
             "nothing is done, nothing is bound": "Unbound",
-            "nothing is done, entry and exit are bound": "Pooled",
+            "nothing is done, entry and exit are bound": "Bound",
         },
     ),
 ]

@@ -311,7 +311,8 @@ class Row:
     #: The largest ratio of ours over theirs that is good enough, or nanoseconds.
     ratio: float | None = None
     nanoseconds: float | None = None
-    #: How often, where two threads take part: starting them must not count.
+    #: How often, where several threads take part: enough that starting them does not count, and that the interpreter lets others run
+    #: in between, which it does every 5 ms.
     count: int | None = None
 
     def goal(self) -> str:
@@ -386,12 +387,12 @@ ROWS = [
     ),
     Row("create a Lock", lambda: creation("Lock")),
     Row("create a Queue", lambda: creation("Queue")),
-    Row("Queue, 1 to 1", lambda: threads(transfer, "Queue"), 0.06, count=20_000),
+    Row("Queue, 1 to 1", lambda: threads(transfer, "Queue"), 0.06, count=100_000),
     Row(
         "Queue, 2 to 2",
         lambda: threads(lambda make: transfer(make, 2), "Queue"),
         0.06,
-        count=10_000,
+        count=50_000,
     ),
     Row("Queue(100), 1 to 1", lambda: threads(transfer, "Queue", 100), 0.40, count=20_000),
     Row("Event ping-pong", lambda: threads(ping_pong_event, "Event"), 0.60, count=2_000),

@@ -275,21 +275,61 @@ def test_enter_and_exit_are_methods_like_any_other(ours, theirs):
     lock.release()
 
 
-def test_more_bound_methods_than_the_pool_has_are_in_use_at_once():
+def test_bound_methods_in_many_threads_at_once(start, fast_switching):
     locks = [quell.RLock() for _ in range(2)]
     references = [sys.getrefcount(lock) for lock in locks]
-    for _ in range(3):
-        methods = [locks[n % 2].__enter__ for n in range(2000)]
-        assert len({id(method) for method in methods}) == 2000
-        assert all(method.__self__ is locks[n % 2] for n, method in enumerate(methods))
-        random.Random(1).shuffle(methods)
-        assert all(method() is True for method in methods[::100])
-        while methods:
-            del methods[len(methods) // 2 :]
-        for n in range(2):
-            while locks[n]._is_owned():
-                locks[n].__exit__(None, None, None)
-        assert [sys.getrefcount(lock) for lock in locks] == references
+
+    def use():
+        for _ in range(20):
+            methods = [locks[n % 2].__enter__ for n in range(200)]
+            assert all(method.__self__ is locks[n % 2] for n, method in enumerate(methods))
+            random.shuffle(methods)
+            for method in methods[::20]:
+                assert method() is True
+                with method.__self__:
+                    method.__self__.__exit__(None, None, None)
+                    assert method.__self__._is_owned()
+                    method()
+                method.__self__.release()
+            while methods:
+                del methods[len(methods) // 2 :]
+
+    for worker in [start(use) for _ in range(3)]:
+        assert worker.done().error is None
+    assert not any(lock._is_owned() for lock in locks)
+    assert [sys.getrefcount(lock) for lock in locks] == references
+
+
+ENTERED = {
+    "Lock": quell.Lock,
+    "RLock": quell.RLock,
+    "Condition": quell.Condition,
+    "Semaphore": quell.Semaphore,
+    "BoundedSemaphore": quell.BoundedSemaphore,
+}
+
+
+@pytest.mark.parametrize("make", ENTERED.values(), ids=ENTERED)
+@pytest.mark.parametrize("name", ["__enter__", "__exit__"])
+def test_a_bound_method_keeps_its_object(make, name):
+    thing = make()
+    reference = weakref.ref(thing)
+    thing.__enter__()
+    methods = [getattr(thing, name) for _ in range(3)]
+    assert methods[0] == methods[1] == getattr(thing, name) != getattr(make(), name)
+    thing.__exit__(None, None, None)
+    count = sys.getrefcount(thing)
+    del thing
+    gc.collect()
+    while methods:
+        kept = reference()
+        assert kept is not None
+        assert sys.getrefcount(kept) == count
+        with kept:
+            pass
+        del kept
+        methods.pop()
+    assert reference() is None
 
 
 def test_a_subclass_that_refers_to_its_own_method_is_collected():

@@ -1,16 +1,20 @@
 //! `__enter__` and `__exit__` for `with` statements that cost nothing beside the operation.
 //!
 //! Up to 3.13 a `with` statement asks the class for both methods and has each bound to the object, for which the interpreter
-//! makes an object that the garbage collector tracks. That costs more than an uncontended lock. The descriptor here
-//! binds to a smaller object, outside of the collector, from a pool of its own.
+//! makes an object that the garbage collector tracks. That costs more than an uncontended lock. Here an object's bindings are a
+//! part of it ([`Bindings`]), outside of the collector: to bind is to count two references, and nothing is ever made.
+//!
+//! A binding keeps its object, once, as long as there is a reference to the binding; so all who have it at the same time share it.
+//! When the last one has gone the interpreter "frees" it, which gives up the object and leaves the binding where it is.
 //!
 //! Only where the class is exactly the one the method was put on, because an instance of a subclass can refer to its own
 //! bound method, and the collector would not see the circle. For those, and for everything but being called (its name,
 //! its documentation), the descriptor passes on to the ordinary method descriptor that it wraps.
 
+use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
-use std::mem::{offset_of, size_of};
+use std::mem::{MaybeUninit, offset_of, size_of};
 use std::ptr::null_mut;
 
 use pyo3::exceptions::{PyMemoryError, PyTypeError};
@@ -23,6 +27,9 @@ use super::call::{self, Method, Obj, descriptor, throw};
 
 /// What a `with` statement calls. Both are found by the interpreter on the class, and called attached.
 pub(crate) trait Entry {
+    /// Where the [`Bindings`] stand in this, which is what an object of the class begins with.
+    const BINDINGS: usize;
+
     /// Documentation of `__enter__`, after its signature, and of `__exit__`.
     const ENTER: &CStr;
     const EXIT: &CStr;
@@ -40,6 +47,15 @@ pub(crate) trait Entry {
     unsafe fn exit(slf: Obj, args: *mut Obj, count: isize) -> Obj;
 }
 
+/// From the object to its bindings.
+const fn enter_offset<E: Entry>() -> usize {
+    call::VALUE_OFFSET + E::BINDINGS + offset_of!(Both, enter)
+}
+
+const fn exit_offset<E: Entry>() -> usize {
+    call::VALUE_OFFSET + E::BINDINGS + offset_of!(Both, exit)
+}
+
 #[repr(C)]
 struct Descriptor {
     head: ffi::PyObject,
@@ -48,38 +64,79 @@ struct Descriptor {
     call: ffi::vectorcallfunc,
     /// The class it was put on; lives as long as the interpreter.
     class: *mut ffi::PyTypeObject,
+    /// From an object of the class to its binding.
+    offset: usize,
+    /// The class of bindings, which lives as long.
+    bound: *mut ffi::PyTypeObject,
     /// The ordinary descriptor of the same method, owned.
     ordinary: Obj,
-    /// The first binding of the pool that is not in use. Guarded by the GIL, as the next.
-    free: *mut Binding,
-    /// How many bindings the pool has, in use or not.
-    pool: usize,
-}
-
-impl Descriptor {
-    /// Bindings in a pool at most. One is in use for each thread in a `with` statement of the class, and two for each that waits to
-    /// enter. Those beyond are made and freed each time.
-    const ROOM: usize = 512;
 }
 
 #[repr(C)]
 struct Binding {
     head: ffi::PyObject,
     vectorcall: Option<ffi::vectorcallfunc>,
-    /// Owned, while the binding is in use.
-    slf: Obj,
-    /// Whose it is; lives as long as the interpreter.
+    /// Of the method; lives as long as the interpreter.
     descriptor: *mut Descriptor,
-    /// Not in use, there is no reference to it, and this is the next one that is not.
-    next: *mut Binding,
+}
+
+impl Binding {
+    /// Instead of the number of references: the binding was never used, and nothing else of it is there yet.
+    const NEW: isize = -1;
+
+    /// The number of references to it, or [`NEW`](Self::NEW). Of this size on each version, or of half of it, the other half being
+    /// zero.
+    ///
+    /// # Safety
+    /// Room for a binding.
+    #[inline(always)]
+    const unsafe fn references(this: *mut Self) -> *mut isize {
+        // SAFETY: the caller's promise.
+        unsafe { (&raw mut (*this).head.ob_refcnt).cast() }
+    }
+
+    /// Whose it is.
+    ///
+    /// # Safety
+    /// Of a live object, and used before.
+    #[inline(always)]
+    unsafe fn object(this: *mut Self) -> Obj {
+        // SAFETY: the caller's promise.
+        unsafe { this.byte_sub((*(*this).descriptor).offset).cast() }
+    }
+}
+
+#[repr(C)]
+struct Both {
+    enter: Binding,
+    exit: Binding,
+}
+
+/// `__enter__` and `__exit__` of one object, bound to it: a field of its value. Used with the GIL.
+#[repr(transparent)]
+pub(crate) struct Bindings(UnsafeCell<MaybeUninit<Both>>);
+
+// SAFETY: every access is made attached.
+unsafe impl Send for Bindings {}
+// SAFETY: as above.
+unsafe impl Sync for Bindings {}
+
+impl Bindings {
+    pub(crate) const fn new() -> Self {
+        let mut both = MaybeUninit::<Both>::uninit();
+        let this = both.as_mut_ptr();
+        // SAFETY: room for both.
+        unsafe {
+            Binding::references(&raw mut (*this).enter).write(Binding::NEW);
+            Binding::references(&raw mut (*this).exit).write(Binding::NEW);
+        }
+        Self(UnsafeCell::new(both))
+    }
 }
 
 struct Types {
     descriptor: Py<PyType>,
-    /// Of bindings that go back to the pool.
     bound: Py<PyType>,
-    /// Of those that do not.
-    single: Py<PyType>,
 }
 
 static TYPES: PyOnceLock<Types> = PyOnceLock::new();
@@ -112,7 +169,7 @@ unsafe extern "C" fn call_enter<E: Entry>(
         if nargsf | names as usize != 0 && (count(nargsf) != 0 || has_keywords(names)) {
             return no_arguments();
         }
-        E::enter((*callee.cast::<Binding>()).slf)
+        E::enter(callee.byte_sub(enter_offset::<E>()))
     }
 }
 
@@ -127,7 +184,7 @@ unsafe extern "C" fn call_exit<E: Entry>(
         if has_keywords(names) {
             return no_keywords();
         }
-        E::exit((*callee.cast::<Binding>()).slf, args.cast_mut(), count(nargsf))
+        E::exit(callee.byte_sub(exit_offset::<E>()), args.cast_mut(), count(nargsf))
     }
 }
 
@@ -176,15 +233,19 @@ unsafe extern "C" fn get(descriptor: Obj, object: Obj, class: Obj) -> Obj {
         if object.is_null() || ffi::Py_TYPE(object) != (*this).class {
             return get_ordinary(descriptor, object, class);
         }
-        let bound = (*this).free;
-        if bound.is_null() {
-            return make_bound(this, object);
+        let bound = object.byte_add((*this).offset).cast::<Binding>();
+        match *Binding::references(bound) {
+            // The object is kept by who has it.
+            1.. => {
+                ffi::Py_INCREF(bound.cast());
+                return bound.cast();
+            }
+            Binding::NEW => begin(bound, this),
+            _ => {}
         }
-        (*this).free = (*bound).next;
         // From none to one. What `PyObject_Init` does besides is for interpreters that trace references.
         ffi::Py_INCREF(bound.cast());
         ffi::Py_INCREF(object);
-        (*bound).slf = object;
         bound.cast()
     }
 }
@@ -208,57 +269,24 @@ unsafe fn get_ordinary(descriptor: Obj, object: Obj, class: Obj) -> Obj {
     }
 }
 
-/// A new binding to the object; null with an exception.
+/// Makes what a binding is, with no reference to it.
 ///
 /// # Safety
-/// Attached, with a descriptor and an object of its class.
-#[cold]
-#[inline(never)]
-unsafe fn make_bound(descriptor: *mut Descriptor, object: Obj) -> Obj {
-    // SAFETY: attached; room for one, initialised in full.
+/// Attached, with a new binding of an object of the descriptor's class.
+#[inline]
+unsafe fn begin(bound: *mut Binding, descriptor: *mut Descriptor) {
+    // SAFETY: the caller's promise; all of it is written, in which everything that is not said is zero.
     unsafe {
-        let Some(types) = TYPES.get(Python::assume_attached()) else { return null_mut() };
-        let memory = ffi::PyObject_Malloc(size_of::<Binding>());
-        if memory.is_null() {
-            return ffi::PyErr_NoMemory();
-        }
-        let class = if (*descriptor).pool < Descriptor::ROOM {
-            (*descriptor).pool += 1;
-            &types.bound
-        } else {
-            &types.single
-        };
-        let made = ffi::PyObject_Init(memory.cast(), class.as_ptr().cast());
-        let bound = made.cast::<Binding>();
+        bound.write_bytes(0, 1);
+        (*bound).head.ob_type = (*descriptor).bound;
         (*bound).vectorcall = Some((*descriptor).call);
-        ffi::Py_INCREF(object);
-        (*bound).slf = object;
         (*bound).descriptor = descriptor;
-        (*bound).next = null_mut();
-        made
     }
 }
 
 unsafe extern "C" fn free_bound(object: Obj) {
-    // SAFETY: called by the interpreter, attached, when the last reference is gone.
-    unsafe {
-        let bound = object.cast::<Binding>();
-        let (slf, descriptor) = ((*bound).slf, (*bound).descriptor);
-        (*bound).next = (*descriptor).free;
-        (*descriptor).free = bound;
-        // May run code, which may come back here: last.
-        ffi::Py_DECREF(slf);
-    }
-}
-
-unsafe extern "C" fn free_single(object: Obj) {
-    // SAFETY: as above. An object keeps its class.
-    unsafe {
-        let (slf, class) = ((*object.cast::<Binding>()).slf, ffi::Py_TYPE(object));
-        ffi::PyObject_Free(object.cast());
-        ffi::Py_DECREF(class.cast());
-        ffi::Py_DECREF(slf);
-    }
+    // SAFETY: called by the interpreter, attached, when the last reference is gone. May free the binding with its object.
+    unsafe { ffi::Py_DECREF(Binding::object(object.cast())) };
 }
 
 unsafe extern "C" fn bound_attribute(object: Obj, name: Obj) -> Obj {
@@ -267,9 +295,10 @@ unsafe extern "C" fn bound_attribute(object: Obj, name: Obj) -> Obj {
     unsafe {
         let bound = object.cast::<Binding>();
         let ordinary = (*(*bound).descriptor).ordinary;
-        let class = ffi::Py_TYPE((*bound).slf).cast();
+        let slf = Binding::object(bound);
+        let class = ffi::Py_TYPE(slf).cast();
         let Some(bind) = (*ffi::Py_TYPE(ordinary)).tp_descr_get else { return null_mut() };
-        let method = bind(ordinary, (*bound).slf, class);
+        let method = bind(ordinary, slf, class);
         if method.is_null() {
             return null_mut();
         }
@@ -331,20 +360,6 @@ fn make_type(
     Ok(made.cast_into::<PyType>()?.unbind())
 }
 
-/// The type of bindings that are freed so.
-fn bound_type(py: Python<'_>, free: ffi::destructor) -> PyResult<Py<PyType>> {
-    make_type(
-        py,
-        c"quell.method",
-        size_of::<Binding>(),
-        offset_of!(Binding, vectorcall),
-        &[
-            (ffi::Py_tp_dealloc, free as *mut c_void),
-            (ffi::Py_tp_getattro, bound_attribute as *mut c_void),
-        ],
-    )
-}
-
 fn types(py: Python<'_>) -> PyResult<&Types> {
     TYPES.get_or_try_init(py, || {
         Ok(Types {
@@ -359,8 +374,16 @@ fn types(py: Python<'_>) -> PyResult<&Types> {
                     (ffi::Py_tp_repr, descriptor_repr as *mut c_void),
                 ],
             )?,
-            bound: bound_type(py, free_bound)?,
-            single: bound_type(py, free_single)?,
+            bound: make_type(
+                py,
+                c"quell.method",
+                size_of::<Binding>(),
+                offset_of!(Binding, vectorcall),
+                &[
+                    (ffi::Py_tp_dealloc, free_bound as *mut c_void),
+                    (ffi::Py_tp_getattro, bound_attribute as *mut c_void),
+                ],
+            )?,
         })
     })
 }
@@ -376,14 +399,15 @@ impl<E: Entry> Methods<E> {
 /// Puts `__enter__` and `__exit__` on the class `T`, which is what `E` works on, or has it as its base.
 pub(crate) fn install<T: PyClass, E: Entry>(py: Python<'_>) -> PyResult<()> {
     let class = py.get_type::<T>();
-    install_one(&class, Methods::<E>::ENTER, call_enter::<E>)?;
-    install_one(&class, Methods::<E>::EXIT, call_exit::<E>)
+    install_one(&class, Methods::<E>::ENTER, call_enter::<E>, enter_offset::<E>())?;
+    install_one(&class, Methods::<E>::EXIT, call_exit::<E>, exit_offset::<E>())
 }
 
 fn install_one(
     class: &Bound<'_, PyType>,
     method: &Method,
     call: ffi::vectorcallfunc,
+    offset: usize,
 ) -> PyResult<()> {
     let py = class.py();
     let types = types(py)?;
@@ -401,8 +425,8 @@ fn install_one(
         (*this).call = call;
         (*this).class = class.as_ptr().cast();
         (*this).ordinary = ordinary.into_ptr();
-        (*this).free = null_mut();
-        (*this).pool = 0;
+        (*this).offset = offset;
+        (*this).bound = types.bound.as_ptr().cast();
         Bound::from_owned_ptr(py, made)
     };
     class.setattr(method.name(), &made)?;

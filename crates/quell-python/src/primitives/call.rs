@@ -50,10 +50,13 @@ pub(crate) fn object_of<T: PyClass<BaseType = PyAny>>(value: &T) -> Obj {
     object
 }
 
-/// The same by the value's address. PyO3 puts the value of a class without a base of ours right behind the object's head.
+/// From an object to its value: PyO3 puts that of a class without a base of ours right behind the object's head.
+pub(crate) const VALUE_OFFSET: usize = size_of::<ffi::PyObject>();
+
+/// The same by the value's address.
 #[inline]
 pub(crate) fn object_behind(value: *const ()) -> Obj {
-    value.cast::<ffi::PyObject>().wrapping_sub(1).cast_mut()
+    value.wrapping_byte_sub(VALUE_OFFSET).cast::<ffi::PyObject>().cast_mut()
 }
 
 /// A new reference to None.

@@ -6,6 +6,7 @@
 //! raised after that.
 
 use std::ffi::CStr;
+use std::mem::offset_of;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 use std::time::Instant;
@@ -17,7 +18,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::awaiting::{self, Operation, attached};
-use super::bound::{self, Entry};
+use super::bound::{self, Bindings, Entry};
 use super::call::{self, Method, Obj, Parameters, answer, none, runtime_error, this, throw};
 use super::lock::Lock;
 use super::locking::{self, Given, Yielding};
@@ -45,6 +46,7 @@ pub struct Condition {
     pub(super) waiters: Waiters<()>,
     /// Tasks that were closed while they waited, and did not get the lock again that their `async with` is about to release.
     forfeited: AtomicU32,
+    bindings: Bindings,
 }
 
 /// Whose lock it is.
@@ -297,7 +299,7 @@ impl Condition {
     fn of(kept: Option<Kept>) -> Self {
         let own = OwnPlace::new(kept.as_ref());
         let (mutex, waiters) = (GilCell::new(kept), Waiters::new());
-        Self { mutex, own, waiters, forfeited: AtomicU32::new(0) }
+        Self { mutex, own, waiters, forfeited: AtomicU32::new(0), bindings: Bindings::new() }
     }
 
     /// Keeps another lock. What was kept before is dropped where other code may run.
@@ -630,6 +632,7 @@ unsafe extern "C" fn release(slf: Obj, _: Obj) -> Obj {
 
 /// The lock's own.
 impl Entry for Condition {
+    const BINDINGS: usize = offset_of!(Self, bindings);
     const ENTER: &CStr = <Lock as Entry>::ENTER;
     const EXIT: &CStr = <Lock as Entry>::EXIT;
 

@@ -4,6 +4,7 @@
 //! release, so a release looks for the hold where it is.
 
 use std::ffi::CStr;
+use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::awaiting::{self, Operation};
+use super::bound::Bindings;
 use super::call::{self, Obj, runtime_error, throw};
 use super::gil_lock::GilLock;
 use super::locking::{self, Given, Locking, Yielding};
@@ -33,6 +35,7 @@ pub struct Lock {
     /// Of a queue's mutex: the number of the thread whose operation has it. That is no hold: see [`queue`](super::queue). 0 of no
     /// thread; written and read with the GIL.
     pub(super) busy: AtomicU64,
+    bindings: Bindings,
 }
 
 impl Lock {
@@ -65,6 +68,7 @@ impl Waitable for Lock {
 }
 
 impl Locking for Lock {
+    const BINDINGS: usize = offset_of!(Self, bindings);
     const ACQUIRE: &CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
         Acquire the lock, waiting for it if need be, and return True.\n\n\
         With blocking=False it does not wait, and with a timeout in seconds it waits at most so long;\n\
@@ -164,7 +168,7 @@ impl Drop for Lock {
 impl Lock {
     #[new]
     fn new() -> Self {
-        Self { raw: GilLock::default(), busy: AtomicU64::new(0) }
+        Self { raw: GilLock::default(), busy: AtomicU64::new(0), bindings: Bindings::new() }
     }
 
     /// Whether the lock is held by any thread.

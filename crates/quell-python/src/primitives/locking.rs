@@ -19,7 +19,10 @@ use crate::delivery::{self, Hold, Me};
 
 /// What differs from one lock to the next. Every call has the GIL.
 pub(super) trait Locking: PyClass<Frozen = True> + Sync {
-    /// Of `acquire` and `release`.
+    /// As of [`Entry`].
+    const BINDINGS: usize;
+
+    /// Documentation of `acquire` and `release`.
     const ACQUIRE: &CStr;
     const RELEASE: &CStr;
 
@@ -252,6 +255,7 @@ unsafe fn enter_waiting<L: Locking>(slf: Obj) -> Obj {
 
 /// How each of them is entered and left.
 impl<L: Locking> Entry for L {
+    const BINDINGS: usize = L::BINDINGS;
     const ENTER: &CStr = c"__enter__($self, /)\n--\n\nAcquire the lock.";
     const EXIT: &CStr = c"__exit__($self, /, *exc_info)\n--\n\nRelease the lock.";
 

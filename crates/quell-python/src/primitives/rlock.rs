@@ -5,6 +5,7 @@
 //! own that gives it back; see [`locking`] for what that means.
 
 use std::ffi::CStr;
+use std::mem::offset_of;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use super::bound::Bindings;
 use super::call::runtime_error;
 use super::gil_lock::GilLock;
 use super::locking::{self, Given, Locking, Yielding};
@@ -34,6 +36,7 @@ pub struct RLock {
     /// `threading.get_ident()` of the owner, for people to read.
     ident: AtomicU64,
     depth: AtomicU32,
+    bindings: Bindings,
 }
 
 const NOT_OWNED: &str = "cannot release un-acquired lock";
@@ -88,6 +91,7 @@ impl Waitable for RLock {
 }
 
 impl Locking for RLock {
+    const BINDINGS: usize = offset_of!(Self, bindings);
     const ACQUIRE: &CStr = c"acquire($self, /, blocking=True, timeout=-1)\n--\n\n\
         Acquire the lock, waiting for it if another thread holds it, and return True. The thread that\n\
         holds it already acquires it once more, without waiting.\n\n\
@@ -205,6 +209,7 @@ impl RLock {
             owner: AtomicU64::new(0),
             ident: AtomicU64::new(0),
             depth: AtomicU32::new(0),
+            bindings: Bindings::new(),
         }
     }
 

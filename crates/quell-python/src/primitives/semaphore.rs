@@ -4,6 +4,7 @@
 //! gives it back. One that was taken by `acquire()` is none, because semaphores count events as often as they guard: who acquires need never be who releases.
 
 use std::ffi::CStr;
+use std::mem::offset_of;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::awaiting::{self, Operation};
-use super::bound;
+use super::bound::{self, Bindings};
 use super::call::{self, Method, Obj, Parameters, answer, none, this, throw, truth};
 use super::locking::{self, Locking};
 use super::wait::{Patience, Waitable, block};
@@ -32,6 +33,7 @@ pub struct Semaphore {
     bound: AtomicU32,
     /// How many permits `with` statements have; changes with the GIL.
     entered: AtomicU32,
+    bindings: Bindings,
 }
 
 /// A semaphore that never has more permits than at first: release() raises ValueError instead. Used like
@@ -52,7 +54,7 @@ fn too_many() -> PyErr {
 impl Semaphore {
     fn made() -> Self {
         let (bound, entered) = (AtomicU32::new(UNBOUNDED), AtomicU32::new(0));
-        Self { raw: quell::Semaphore::new(0), bound, entered }
+        Self { raw: quell::Semaphore::new(0), bound, entered, bindings: Bindings::new() }
     }
 
     #[inline(always)]
@@ -116,6 +118,7 @@ impl Waitable for Semaphore {
 }
 
 impl Locking for Semaphore {
+    const BINDINGS: usize = offset_of!(Self, bindings);
     const ACQUIRE: &CStr = c"acquire($self, /, blocking=True, timeout=None)\n--\n\n\
         Take a permit, waiting for one if need be, and return True.\n\n\
         With blocking=False it does not wait, and with a timeout in seconds it waits at most so long;\n\

@@ -4,6 +4,7 @@
 //! call of the class returns, so that a `with` statement around a few instructions does not cost more than these.
 
 use std::ffi::CStr;
+use std::mem::offset_of;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
@@ -12,7 +13,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::delivery;
-use crate::primitives::bound::{self, Entry};
+use crate::primitives::bound::{self, Bindings, Entry};
 use crate::primitives::call::{self, Obj, none, throw};
 
 #[cold]
@@ -33,7 +34,9 @@ fn not_inside(what: &str) -> PyErr {
 ///         item = queue.get()      # may be interrupted while it waits
 ///         table[item.key] = item  # not between the two
 #[pyclass(frozen, module = "quell", name = "mask")]
-pub struct Mask;
+pub struct Mask {
+    bindings: Bindings,
+}
 
 /// A region in which no interrupt is raised, not even where the thread blocks.
 ///
@@ -44,7 +47,9 @@ pub struct Mask;
 ///     with quell.shield():
 ///         connection.send(b"bye", timeout=1)
 #[pyclass(frozen, module = "quell", name = "shield")]
-pub struct Shield;
+pub struct Shield {
+    bindings: Bindings,
+}
 
 macro_rules! region {
     ($Class:ident, $module:ident, $name:literal, $enter:path, $leave:path, $depth:path) => {
@@ -52,7 +57,7 @@ macro_rules! region {
         impl $Class {
             #[new]
             fn new() -> Self {
-                Self
+                Self { bindings: Bindings::new() }
             }
         }
 
@@ -82,6 +87,8 @@ macro_rules! region {
             }
 
             impl Entry for $Class {
+                const BINDINGS: usize = offset_of!(Self, bindings);
+
                 const ENTER: &CStr = c"__enter__($self, /)\n--\n\nEnter the region.";
                 const EXIT: &CStr = c"__exit__($self, /, *exc_info)\n--\n\n\
                     Leave the region. Leaving the outermost one is an interruption point: what arrived inside\n\
@@ -113,7 +120,7 @@ macro_rules! region {
             pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 let py = module.py();
                 crate::lazy::add_class::<$Class>(module)?;
-                OBJECT.store(Py::new(py, $Class)?.into_ptr(), Relaxed);
+                OBJECT.store(Py::new(py, $Class::new())?.into_ptr(), Relaxed);
                 call::install_constructor::<$Class>(py, make);
                 bound::install::<$Class, $Class>(py)
             }

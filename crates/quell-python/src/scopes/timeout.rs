@@ -1,6 +1,7 @@
 //! `quell.timeout`, the class: what people write, around a [`Scope`].
 
 use std::ffi::CStr;
+use std::mem::offset_of;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use super::scope::{Limit, Phase, Scope, monotonic};
-use crate::primitives::bound::{self, Entry};
+use crate::primitives::bound::{self, Bindings, Entry};
 use crate::primitives::call::{self, Obj, Parameters, none, this, throw};
 
 /// How many partials and methods around a function are looked through.
@@ -38,6 +39,13 @@ const DEEPEST: usize = 64;
 #[pyclass(frozen, weakref, module = "quell", name = "timeout")]
 pub struct Timeout {
     scope: Arc<Scope>,
+    bindings: Bindings,
+}
+
+impl Timeout {
+    fn of(scope: Arc<Scope>) -> Self {
+        Self { scope, bindings: Bindings::new() }
+    }
 }
 
 impl Drop for Timeout {
@@ -79,7 +87,7 @@ impl Timeout {
     #[new]
     #[pyo3(signature = (seconds))]
     fn new(seconds: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
-        Ok(Self { scope: Scope::new(limit(seconds)?) })
+        Ok(Self::of(Scope::new(limit(seconds)?)))
     }
 
     /// Whether the time was up and the block was interrupted.
@@ -111,7 +119,7 @@ impl Timeout {
 
     /// A new timeout with the same limit.
     fn _copy(&self, py: Python<'_>) -> Self {
-        Self { scope: Scope::new(self.scope.limit(py)) }
+        Self::of(Scope::new(self.scope.limit(py)))
     }
 
     fn __call__(slf: &Bound<'_, Self>, function: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
@@ -176,6 +184,7 @@ fn refuse_suspendable(function: &Bound<'_, PyAny>) -> PyResult<()> {
 }
 
 impl Entry for Timeout {
+    const BINDINGS: usize = offset_of!(Self, bindings);
     const ENTER: &CStr = c"__enter__($self, /)\n--\n\nStart the clock.";
     const EXIT: &CStr = c"__exit__($self, /, *exc_info)\n--\n\n\
         Stop the clock; raise quell.Timeout if the block was ended by it.";
@@ -244,7 +253,7 @@ unsafe extern "C" fn make(_class: Obj, args: *const Obj, count: usize, names: Ob
             }
             let seconds = Bound::from_borrowed_ptr(py, seconds);
             let scope = Scope::new(limit((!seconds.is_none()).then_some(&seconds))?);
-            Bound::new(py, Timeout { scope })
+            Bound::new(py, Timeout::of(scope))
         });
         match result {
             Ok(timeout) => timeout.into_ptr(),
@@ -266,7 +275,7 @@ fn timeout_at(when: Option<&Bound<'_, PyAny>>) -> PyResult<Timeout> {
         None => Limit::Never,
         Some(given) => Limit::At(number(given, "moment")?),
     };
-    Ok(Timeout { scope: Scope::new(limit) })
+    Ok(Timeout::of(Scope::new(limit)))
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
