@@ -274,14 +274,28 @@ def marked(mark: str) -> list[int]:
     wanted = f"{_MARK}={mark}".encode()
     found = []
     for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                environ = pathlib.Path("/proc", entry, "environ").read_bytes()
-            except OSError:
-                continue
-            if wanted in environ.split(b"\0"):
-                found.append(int(entry))
+        if entry.isdigit() and wanted in _environment(pathlib.Path("/proc", entry)).split(b"\0"):
+            found.append(int(entry))
     return found
+
+
+def _environment(process: pathlib.Path, within: float = 5.0) -> bytes:
+    """Empty where there is none. A program that has begun, so that who started it goes on, has neither an
+    environment nor arguments for a moment."""
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            environ = (process / "environ").read_bytes()
+            if environ or not os.readlink(process / "exe"):
+                return environ
+            if (process / "cmdline").read_bytes():
+                return (process / "environ").read_bytes()
+        except OSError:
+            # It has ended, or is a part of the kernel.
+            return b""
+        if time.monotonic() >= deadline:
+            return b""
+        time.sleep(0.001)
 
 
 def _is_dying(pid: int, within: float = 0.3) -> bool:

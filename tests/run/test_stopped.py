@@ -118,6 +118,8 @@ def test_stopping_others_needs_no_watchdog(way: Way) -> None:
     code = """if True:
         import os, signal, subprocess
         child = subprocess.Popen(["sleep", "600"])
+        # Before that it has no environment.
+        while not open(f"/proc/{child.pid}/cmdline").read(): pass
         for function, target in [(os.kill, child.pid), (signal.pidfd_send_signal, os.pidfd_open(child.pid))]:
             function(target, signal.SIGSTOP)
             function(target, signal.SIGCONT)
