@@ -45,6 +45,8 @@ WAYS = _ways.split(",") if _ways and not IN_TURN else ["binary", "module"]
 READY = "READY"
 
 _MARK = "QUELL_TEST_MARK"
+#: Of `/proc/PID/stat`, counted from the state on: the address at which the environment ends.
+_ENV_END = 51 - 3
 
 #: Inherited settings that would change what a script sees.
 _FOREIGN = re.compile(r"PYTHON|VIRTUAL_ENV|QUELL_|COLUMNS|LINES|NO_COLOR|FORCE_COLOR|PYTEST")
@@ -280,20 +282,17 @@ def marked(mark: str) -> list[int]:
 
 
 def _environment(process: pathlib.Path, within: float = 5.0) -> bytes:
-    """Empty where there is none. A program that has begun, so that who started it goes on, has neither an
-    environment nor arguments for a moment."""
+    """Empty where there is none. A program that has begun, so that who started it goes on, has none for a
+    moment: until the kernel says where it ends."""
     deadline = time.monotonic() + within
     while True:
         try:
-            environ = (process / "environ").read_bytes()
-            if environ or not os.readlink(process / "exe"):
-                return environ
-            if (process / "cmdline").read_bytes():
+            # Fails for what has ended, and for a part of the kernel.
+            os.readlink(process / "exe")
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[_ENV_END]) or time.monotonic() >= deadline:
                 return (process / "environ").read_bytes()
         except OSError:
-            # It has ended, or is a part of the kernel.
-            return b""
-        if time.monotonic() >= deadline:
             return b""
         time.sleep(0.001)
 

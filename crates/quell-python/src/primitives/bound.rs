@@ -163,7 +163,8 @@ unsafe extern "C" fn call_enter<E: Entry>(
     nargsf: usize,
     names: Obj,
 ) -> Obj {
-    // SAFETY: called by the interpreter, attached, with a binding of this file, which it keeps during the call.
+    // SAFETY: called by the interpreter, attached, with a binding of this file, which it keeps during the call: a part of an object whose
+    // class `E` was installed for, so that the object begins so far before it.
     unsafe {
         // One look, as a `with` statement calls it.
         if nargsf | names as usize != 0 && (count(nargsf) != 0 || has_keywords(names)) {
@@ -227,7 +228,8 @@ unsafe extern "C" fn call_descriptor(
 }
 
 unsafe extern "C" fn get(descriptor: Obj, object: Obj, class: Obj) -> Obj {
-    // SAFETY: called by the interpreter, attached, with a descriptor of this file and what it was found on.
+    // SAFETY: called by the interpreter, attached, with a descriptor of this file and what it was found on. An object of exactly the
+    // descriptor's class has a binding at the descriptor's offset.
     unsafe {
         let this = descriptor.cast::<Descriptor>();
         if object.is_null() || ffi::Py_TYPE(object) != (*this).class {
